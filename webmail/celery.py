@@ -1,0 +1,37 @@
+"""The Celery application of web, worker and beat. The broker is a doorbell: tasks carry ids."""
+
+from __future__ import annotations
+
+import os
+
+from celery import Celery
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webmail.settings")
+
+from django.conf import settings  # noqa: E402 - settings need the variable above
+
+app = Celery("webmail")
+app.conf.update(
+    broker_url=settings.BROKER_URL,
+    result_backend=settings.RESULT_BACKEND,
+    accept_content=["json"],
+    result_accept_content=["json"],
+    task_serializer="json",
+    result_serializer="json",
+    result_expires=180,
+    task_send_sent_event=False,
+    worker_send_task_events=False,
+    task_acks_late=True,
+    task_reject_on_worker_lost=True,
+    worker_prefetch_multiplier=1,
+    task_default_queue="worker",
+    task_ignore_result=True,
+    task_time_limit=120,
+    task_soft_time_limit=100,
+    broker_connection_retry_on_startup=True,
+    broker_transport_options={"visibility_timeout": 300},
+    worker_hijack_root_logger=False,
+    timezone="UTC",
+    beat_schedule={},
+)
+app.autodiscover_tasks()
