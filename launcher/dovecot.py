@@ -46,7 +46,7 @@ mail_uid = {user}
 mail_gid = {group}
 mail_max_userip_connections = 200
 mail_plugins =
-mail_always_cache_fields = imap.envelope imap.bodystructure date.received size.virtual hdr.content-type
+mail_always_cache_fields = imap.envelope imap.bodystructure date.received
 recipient_delimiter = +
 submission_host =
 passdb {{

@@ -1,7 +1,7 @@
 """Outside correspondents: a certification authority and S/MIME mail made by the openssl program.
 
-Nothing here uses Sealpost's own cryptography. What the demo and the tests read was made by a foreign
-program, and what Sealpost sends is opened and judged by it.
+Nothing here uses Sealpost's own cryptography: what the demo and the tests read was made by a
+foreign program, and what Sealpost sends is opened and judged by it.
 """
 
 from __future__ import annotations
@@ -139,7 +139,9 @@ class ForeignAuthority:
         if certificate.exists():
             return person
         if elliptic:
-            openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", key)
+            openssl(
+                "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", key
+            )
         else:
             self._key(key)
         subject = "/C=GB" if organisation else ""
@@ -207,7 +209,7 @@ class ForeignAuthority:
 HEADERS_OUTSIDE = ("From", "To", "Cc", "Subject", "Date", "Message-ID", "In-Reply-To", "References")
 
 
-def _split(message: EmailMessage) -> tuple[bytes, bytes]:
+def split_message(message: EmailMessage) -> tuple[bytes, bytes]:
     """(outer headers, the MIME entity to be protected), both with CRLF line ends."""
     outer = EmailMessage(policy=policy.SMTP)
     inner = message_from_bytes(message.as_bytes(policy=policy.SMTP), policy=policy.SMTP)
@@ -253,7 +255,7 @@ def smime(
     cipher: str = "aes-256-cbc",
 ) -> bytes:
     """The whole mail: sign, then encrypt, as asked; raw bytes ready for delivery."""
-    outer, entity = _split(message)
+    outer, entity = split_message(message)
     if signer is not None:
         entity = sign_entity(entity, signer, opaque=opaque)
     if recipients is not None:

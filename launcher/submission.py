@@ -20,7 +20,7 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 from launcher.dovecot import deliver
 
 SIZE_LIMIT = 64 * 1024 * 1024
-"""Bytes; what many public mail servers take is less, so a demo mail that passes here may be large."""
+"""Bytes; generous, since what is refused here should be refused for a reason worth showing."""
 
 
 def read_users(path: Path) -> dict[str, str]:
