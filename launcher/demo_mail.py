@@ -128,11 +128,12 @@ def tiny_png(red: int, green: int, blue: int, size: int = 96) -> bytes:
 def tiny_pdf(line: str) -> bytes:
     """A one-page PDF with one line of text."""
     content = f"BT /F1 18 Tf 72 720 Td ({line}) Tj ET".encode("latin-1", "replace")
+    font = b"<< /Font << /F1 << /Type /Font /Subtype /Type1 /BaseFont /Helvetica >> >> >>"
+    page = b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 4 0 R /Resources %s >>"
     bodies = [
         b"<< /Type /Catalog /Pages 2 0 R >>",
         b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
-        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 4 0 R /Resources "
-        b"<< /Font << /F1 << /Type /Font /Subtype /Type1 /BaseFont /Helvetica >> >> >> >>",  # noqa: ISC004
+        page % font,
         b"<< /Length %d >>\nstream\n%s\nendstream" % (len(content), content),
     ]
     document = b"%PDF-1.4\n"
@@ -388,7 +389,8 @@ def _mailing_list(cast: Cast, alice: str, date: datetime) -> bytes:
     outer = (
         f"From: {cast.victor.mailbox()}\r\nTo: friends@lists.example\r\n"
         f"Subject: [friends] Signed, with a footer\r\nDate: {format_datetime(date)}\r\n"
-        f"Message-ID: <list.{int(date.timestamp())}@lists.example>\r\nList-Id: <friends.lists.example>\r\n"
+        f"Message-ID: <list.{int(date.timestamp())}@lists.example>\r\n"
+        "List-Id: <friends.lists.example>\r\n"
         "MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=list-boundary\r\n\r\n"
     ).encode()
     footer = (
