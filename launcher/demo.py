@@ -15,14 +15,15 @@ from pathlib import Path
 
 from launcher import demo_mail
 from launcher.browserless import Visitor
-from launcher.dovecot import add_user
+from launcher.dovecot import add_user, mail_folder
 from launcher.embedded import Sealpost
 from launcher.packages import PACKAGES_OF_DEMO, install
 from launcher.processes import python
 
 ORGANISATION_DOMAIN = "acme.example"
-PASSWORD = "seal every post 2026"  # noqa: S105 - published on purpose: the demo listens on loopback only
-MAIL_SERVER_PASSWORD = "mail server of the demo"  # noqa: S105 - likewise
+# Published on purpose: the demo listens on the loopback interface only.
+PASSWORD = "seal every post 2026"  # noqa: S105
+MAIL_SERVER_PASSWORD = "mail server of the demo"  # noqa: S105
 PEOPLE = {
     f"alice@{ORGANISATION_DOMAIN}": "Alice Adams",
     f"bob@{ORGANISATION_DOMAIN}": "Bob Brown",
@@ -67,8 +68,6 @@ class Demo:
         self._admit_people()
 
     def _add_mailboxes(self) -> None:
-        from launcher.dovecot import mail_folder
-
         folder = mail_folder(self.state / "mail")
         folder.mkdir(parents=True, exist_ok=True)
         for address in [*PEOPLE, self.cast.carol.address, f"postmaster@{ORGANISATION_DOMAIN}"]:

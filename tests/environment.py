@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 
 TEST_ENVIRONMENT = {
@@ -15,3 +16,6 @@ for name, value in TEST_ENVIRONMENT.items():
     os.environ.setdefault(name, value)
 os.environ.setdefault("SEALPOST_STATE", tempfile.mkdtemp(prefix="sealpost-tests-"))
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "1")  # Playwright's sync API runs a loop
+
+if __name__ == "__main__":  # python -m tests.environment COMMAND: for tools that load the settings
+    os.execvp(sys.argv[1], sys.argv[1:])
