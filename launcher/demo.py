@@ -117,7 +117,7 @@ class Demo:
         return found[0]
 
     def accept(self, link: str) -> None:
-        """What the invited person does in the browser: choose a password, keep the recovery code."""
+        """What the invited person does: choose a password, keep the recovery code."""
         visitor = Visitor(self.sealpost.origin)
         page = visitor.get(link)
         answer = visitor.submit(page, {"password": PASSWORD, "password_again": PASSWORD})
