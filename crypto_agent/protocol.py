@@ -8,7 +8,9 @@ A request is an :class:`Envelope`: routing facts that relay and supervisor may s
 that only the addressed process can open (HPKE, RFC 9180, X25519+ML-KEM-768 hybrid). Three things
 make it acceptable:
 
-* ``signature``: Ed25519 by the deployment's *caller key*: a web or worker process of ours sent it;
+* ``signature``: Ed25519 by the deployment's *caller key*: a web or worker process of ours sent it.
+  It covers the routing facts and ``digest``, the SHA-256 of the sealed body, so that the supervisor
+  can check it without ever reading the body;
 * ``proof``: HMAC under a key derived from the session secret C: the browser that unlocked is here;
 * ``nonce`` and ``expires``: it is fresh and was not used before.
 """
@@ -17,9 +19,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+import ctypes
 import hashlib
 import hmac
-import json
 import os
 import re
 import secrets
@@ -59,7 +61,17 @@ INLINE_LIMIT: Final = 64 * 1024
 BODY_LIMIT: Final = 160 * 1024 * 1024
 """No sealed body may be larger: a 100 MB message with its base64 expansion."""
 
+HEADER_LIMIT: Final = 16 * 1024
+"""No routing header may be larger; a true one has about 700 bytes."""
+
 SESSION_SECRET_BYTES: Final = 32
+
+AGENT_QUEUE_PREFIX: Final = "agent."
+"""Queue of a node's relay: this prefix and the node's name."""
+
+TASK_HANDLE: Final = "crypto_agent.handle"
+TASK_DESCRIBE: Final = "crypto_agent.describe"
+TASK_ANNOUNCE: Final = "webmail.agent.tasks.announce_node"
 
 # --------------------------------------------------------------------------- operations
 
@@ -67,7 +79,16 @@ OPENER_OPERATIONS: Final = frozenset({"create", "unlock", "resume", "rewrap"})
 """Sealed to the node's key; each is opened in a freshly forked process."""
 
 SESSION_OPERATIONS: Final = frozenset(
-    {"open", "hold", "seal_draft", "seal_fields", "open_fields", "ping"}
+    {
+        "open",
+        "hold",
+        "seal_draft",
+        "open_draft",
+        "seal_fields",
+        "open_fields",
+        "install",
+        "ping",
+    }
 )
 """Sealed to the user's agent; need the session proof."""
 
@@ -91,6 +112,7 @@ class ErrorCode(StrEnum):
 
     WRONG_PASSWORD = "wrong_password"  # noqa: S105 - the name of an error, not a secret
     RATE_LIMITED = "rate_limited"
+    BROKER_GONE = "broker_gone"
     NOT_UNLOCKED = "not_unlocked"
     AGENT_GONE = "agent_gone"
     NODE_GONE = "node_gone"
@@ -112,6 +134,10 @@ class ErrorCode(StrEnum):
     INTERNAL = "internal"
 
 
+FACT_CODES: Final[frozenset[str]] = frozenset()
+"""Every code a fact of a verdict may carry; the web has one sentence for each."""
+
+
 class ProtocolError(Exception):
     """A message that must not be acted upon. ``code`` is stable, ``detail`` holds no content."""
 
@@ -131,7 +157,7 @@ def pack(value: Any) -> bytes:
 
 
 def unpack(data: bytes | bytearray | memoryview) -> Any:
-    """Read what :func:`pack` wrote. Raises :class:`ProtocolError` (bad_request) on anything else."""
+    """Read what :func:`pack` wrote. Raises ProtocolError (bad_request) on anything else."""
     try:
         return msgpack.unpackb(data, raw=False, strict_map_key=True)
     except (ValueError, msgpack.UnpackException, RecursionError) as error:
@@ -149,9 +175,28 @@ def _unb64(text: object) -> bytes:
         raise ProtocolError(ErrorCode.BAD_REQUEST, "not base64") from error
 
 
-def derive(secret: bytes, purpose: str) -> bytes:
+def derive(secret: bytes | bytearray, purpose: str) -> bytes:
     """32 bytes for one named purpose (HKDF-SHA256, RFC 5869)."""
     return HKDF(hashes.SHA256(), 32, None, b"sealpost/1 " + purpose.encode()).derive(secret)
+
+
+_BYTES_HEADER: Final = bytes.__basicsize__ - 1
+"""Where the octets of a ``bytes`` object begin (CPython)."""
+
+
+def wipe(*secret_values: bytes | bytearray) -> None:
+    """Overwrite secrets in place, so that they do not stay in freed memory.
+
+    Only for values the caller alone owns: a ``bytes`` object is overwritten too, which every other
+    holder of it would see. Objects of fewer than two octets are shared by CPython and left alone.
+    """
+    for value in secret_values:
+        if len(value) < 2:
+            continue
+        if isinstance(value, bytearray):
+            value[:] = bytes(len(value))
+        else:
+            ctypes.memset(id(value) + _BYTES_HEADER, 0, len(value))
 
 
 # --------------------------------------------------------------------------- sealing keys
@@ -178,7 +223,7 @@ class SealingKey:
         return cls(MLKEM768X25519PrivateKey(mlkem_key, x25519_key), public)
 
     def open(self, sealed: bytes, context: bytes) -> bytes:
-        """Open what :func:`seal` made for this key and ``context``; ProtocolError (forged) if not."""
+        """Open what :func:`seal` made for this key and context; ProtocolError (forged) if not."""
         try:
             return SUITE.decrypt(sealed, self.private, info=context)
         except Exception as error:  # one answer for every way this can fail
@@ -204,6 +249,11 @@ def caller_key(deployment_secret: bytes) -> Ed25519PrivateKey:
     return Ed25519PrivateKey.from_private_bytes(derive(deployment_secret, "caller"))
 
 
+def control_key(deployment_secret: bytes) -> bytes:
+    """The key of the MAC over answers to ``lock`` and ``status``."""
+    return derive(deployment_secret, "control")
+
+
 def node_identity(deployment_secret: bytes) -> Ed25519PrivateKey:
     """The key with which a supervisor signs its descriptor, once, before it forks anything."""
     return Ed25519PrivateKey.from_private_bytes(derive(deployment_secret, "node"))
@@ -224,10 +274,21 @@ class NodeDescriptor:
     public: bytes
     not_after: int
     """Milliseconds since the epoch; the supervisor retires before it."""
+    services: tuple[tuple[str, bytes], ...] = ()
+    """Name and public sealing key of every service agent of this node."""
     signature: bytes = b""
 
     def _signed(self) -> bytes:
-        return b"sealpost/1 node\0" + pack([self.node, self.start, self.public, self.not_after])
+        return b"sealpost/1 node\0" + pack(
+            [self.node, self.start, self.public, self.not_after, self.services]
+        )
+
+    def service(self, name: str) -> bytes:
+        """Public sealing key of one service agent; ProtocolError (unknown_operation) if none."""
+        for known, public in self.services:
+            if known == name:
+                return public
+        raise ProtocolError(ErrorCode.UNKNOWN_OPERATION, "no such service on this node")
 
     def sign(self, identity: Ed25519PrivateKey) -> NodeDescriptor:
         return replace(self, signature=identity.sign(self._signed()))
@@ -239,6 +300,7 @@ class NodeDescriptor:
             "start": self.start,
             "public": _b64(self.public),
             "not_after": self.not_after,
+            "services": {name: _b64(public) for name, public in self.services},
             "signature": _b64(self.signature),
         }
 
@@ -255,9 +317,12 @@ class NodeDescriptor:
                 start=str(untrusted_wire["start"]),
                 public=_unb64(untrusted_wire["public"]),
                 not_after=int(untrusted_wire["not_after"]),
+                services=tuple(
+                    sorted((str(k), _unb64(v)) for k, v in untrusted_wire["services"].items())
+                ),
                 signature=_unb64(untrusted_wire["signature"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ProtocolError(ErrorCode.BAD_REQUEST, "node descriptor") from error
         try:
             identity.verify(untrusted.signature, untrusted._signed())
@@ -325,7 +390,11 @@ class Envelope:
     nonce: bytes
     expires: int
     """Milliseconds since the epoch."""
+    background: bool = False
+    """Made by a page that polls: does not count as activity of the user."""
     body: bytes = field(default=b"", repr=False)
+    digest: bytes = field(default=b"", repr=False)
+    """SHA-256 of the sealed body; proven by ``signature``, compared by who reads the body."""
     signature: bytes = field(default=b"", repr=False)
     proof: bytes = field(default=b"", repr=False)
     spool: str = ""
@@ -334,11 +403,26 @@ class Envelope:
     def context(self) -> bytes:
         """Associated data: every routing fact, in one unambiguous encoding."""
         return b"sealpost/1 request\0" + pack(
-            [VERSION, self.op, self.user, self.session, self.task, self.to, self.nonce, self.expires]
+            [
+                VERSION,
+                self.op,
+                self.user,
+                self.session,
+                self.task,
+                self.to,
+                self.nonce,
+                self.expires,
+                self.background,
+            ]
         )
 
     def _authenticated(self) -> bytes:
-        return self.context() + hashlib.sha256(self.body).digest()
+        return self.context() + self.digest
+
+    @property
+    def created(self) -> int:
+        """When the caller made it, in milliseconds since the epoch."""
+        return self.expires - REQUEST_LIFETIME_MS
 
     def sign(self, key: Ed25519PrivateKey) -> Envelope:
         return replace(self, signature=key.sign(self._authenticated()))
@@ -348,7 +432,10 @@ class Envelope:
         return replace(self, proof=hmac.digest(key, self._authenticated(), "sha256"))
 
     def check_caller(self, caller: Ed25519PublicKey, *, now: int) -> None:
-        """Raises ProtocolError (expired, forged). Replay is the receiver's to check."""
+        """Raises ProtocolError (expired, forged). Replay is the receiver's to check.
+
+        A caller's clock may be up to one lifetime ahead of the receiver's.
+        """
         if not now <= self.expires <= now + 2 * REQUEST_LIFETIME_MS:
             raise ProtocolError(ErrorCode.EXPIRED)
         try:
@@ -356,9 +443,17 @@ class Envelope:
         except InvalidSignature as error:
             raise ProtocolError(ErrorCode.FORGED, "caller") from error
 
-    def check_session(self, session_secret: bytes) -> None:
-        """Raises ProtocolError (wrong_session) unless the sender holds the session secret."""
-        key = derive(session_secret, "request")
+    def check_body(self) -> None:
+        """Raises ProtocolError (forged) unless the body is the one that was signed."""
+        if not hmac.compare_digest(self.digest, hashlib.sha256(self.body).digest()):
+            raise ProtocolError(ErrorCode.FORGED, "body")
+
+    def check_session(self, request_key: bytes) -> None:
+        """Raises ProtocolError (wrong_session) unless the sender holds the session secret.
+
+        ``request_key`` is ``derive(session_secret, "request")``, all that an agent keeps of it.
+        """
+        key = request_key
         if not hmac.compare_digest(self.proof, hmac.digest(key, self._authenticated(), "sha256")):
             raise ProtocolError(ErrorCode.WRONG_SESSION)
 
@@ -373,6 +468,8 @@ class Envelope:
             "to": self.to,
             "nonce": _b64(self.nonce),
             "expires": self.expires,
+            "background": self.background,
+            "digest": _b64(self.digest),
             "signature": _b64(self.signature),
             "proof": _b64(self.proof),
             "body": "" if self.spool else _b64(self.body),
@@ -393,6 +490,8 @@ class Envelope:
                 to=str(untrusted_wire["to"]),
                 nonce=_unb64(untrusted_wire["nonce"]),
                 expires=int(untrusted_wire["expires"]),
+                background=untrusted_wire["background"] is True,
+                digest=_unb64(untrusted_wire["digest"]),
                 signature=_unb64(untrusted_wire["signature"]),
                 proof=_unb64(untrusted_wire["proof"]),
                 body=_unb64(untrusted_wire["body"]),
@@ -414,8 +513,9 @@ def make_request(
     caller: Ed25519PrivateKey,
     now: int,
     session_secret: bytes | None = None,
+    background: bool = False,
 ) -> tuple[Envelope, SealingKey]:
-    """Seal ``payload`` to ``recipient``. Returns the envelope and the key its reply is sealed to."""
+    """Seal ``payload`` to ``recipient``. Returns the envelope and the key that opens its reply."""
     reply_key = SealingKey.generate()
     bare = Envelope(
         op=op,
@@ -425,21 +525,67 @@ def make_request(
         to=to,
         nonce=secrets.token_bytes(16),
         expires=now + REQUEST_LIFETIME_MS,
+        background=background,
     )
-    body = seal(
-        pack({"payload": payload, "reply_to": reply_key.public}), recipient, bare.context()
-    )
+    content = pack({"payload": payload, "reply_to": reply_key.public})
+    try:
+        body = seal(content, recipient, bare.context())
+    finally:
+        if op in OPENER_OPERATIONS:
+            wipe(content)  # it holds a password or the session secret
     if len(body) > BODY_LIMIT:
         raise ProtocolError(ErrorCode.TOO_LARGE)
-    envelope = replace(bare, body=body)
+    envelope = replace(bare, body=body, digest=hashlib.sha256(body).digest())
     if session_secret is not None:
         envelope = envelope.prove(session_secret)
     return envelope.sign(caller), reply_key
 
 
+def make_control(
+    *, op: str, user: str, session: str, task: str, to: str, caller: Ed25519PrivateKey, now: int
+) -> Envelope:
+    """A signed request without a body, which the supervisor itself answers."""
+    bare = Envelope(
+        op=op,
+        user=user,
+        session=session,
+        task=task,
+        to=to,
+        nonce=secrets.token_bytes(16),
+        expires=now + REQUEST_LIFETIME_MS,
+        digest=hashlib.sha256(b"").digest(),
+    )
+    return bare.sign(caller)
+
+
+def _answer_mac(envelope: Envelope, key: bytes, answer: dict[str, Any]) -> bytes:
+    return hmac.digest(key, b"sealpost/1 answer\0" + envelope.context() + pack(answer), "sha256")
+
+
+def confirm_control(envelope: Envelope, key: bytes, answer: dict[str, Any]) -> dict[str, Any]:
+    """The supervisor's answer to a control request as JSON, with its MAC."""
+    return {"control": _b64(pack(answer)), "mac": _b64(_answer_mac(envelope, key, answer))}
+
+
+def read_control(envelope: Envelope, key: bytes, untrusted_wire: dict[str, Any]) -> dict[str, Any]:
+    """Raises ProtocolError (forged) unless a supervisor of ours answered this very request."""
+    answer = unpack(_unb64(untrusted_wire.get("control")))
+    if not isinstance(answer, dict):
+        raise ProtocolError(ErrorCode.BAD_REQUEST, "answer")
+    expected = _answer_mac(envelope, key, answer)
+    if not hmac.compare_digest(_unb64(untrusted_wire.get("mac")), expected):
+        raise ProtocolError(ErrorCode.FORGED, "answer")
+    return answer
+
+
 def open_request(envelope: Envelope, key: SealingKey) -> tuple[dict[str, Any], bytes]:
     """The payload and the public key to seal the reply to. Raises ProtocolError."""
-    content = unpack(key.open(envelope.body, envelope.context()))
+    opened = key.open(envelope.body, envelope.context())
+    try:
+        content = unpack(opened)
+    finally:
+        if envelope.op in OPENER_OPERATIONS:
+            wipe(opened)  # it holds a password or the session secret
     if not isinstance(content, dict) or not isinstance(content.get("payload"), dict):
         raise ProtocolError(ErrorCode.BAD_REQUEST, "request")
     reply_to = content.get("reply_to")
