@@ -32,6 +32,8 @@ from imapclient.exceptions import IMAPClientAbortError, IMAPClientError, LoginEr
 from imapclient.exceptions import ProtocolError as ImapProtocolError
 from imapclient.response_parser import parse_fetch_response, parse_response
 
+from webmail.lib.sealing import SealBroken
+
 if TYPE_CHECKING:
     from webmail.accounts.models import MailAccount
 
@@ -97,6 +99,10 @@ def explain(code: str) -> str:
         "tls": _(
             "The mail server's certificate could not be checked, so nothing was sent to it. "
             "Ask your administrator to look at the server's TLS settings."
+        ),
+        "no_account": _(
+            "No mail server is set for this account. Enter it in the settings, "
+            "or ask your administrator."
         ),
         "refused_login": _(
             "The mail server refused the saved login. Enter the mailbox password again "
@@ -718,7 +724,12 @@ def tls_context() -> ssl.SSLContext:
 
 def connect(mail_account: MailAccount) -> Door:
     """A new logged-in connection. Raises MailServerError; see :func:`door` for kept ones."""
-    user, password = mail_account.imap_login()
+    if not mail_account.imap_host:
+        raise MailServerError("no_account")
+    try:
+        user, password = mail_account.imap_login()
+    except SealBroken as error:
+        raise MailServerError("refused_login") from error
     return connect_to(
         host=mail_account.imap_host,
         port=mail_account.imap_port,
@@ -907,6 +918,7 @@ def _key(mail_account: MailAccount) -> bytes:
         str(mail_account.imap_port),
         mail_account.imap_tls,
         mail_account.imap_user,
+        mail_account.login,
         bytes(mail_account.credential or b"").hex(),
     )
     return hashlib.sha256("\0".join(facts).encode()).digest()
