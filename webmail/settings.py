@@ -187,6 +187,14 @@ FETCH_ALLOWED_HOSTS = env.list("SEALPOST_FETCH_ALLOWED_HOSTS", default=[])
 """host:port pairs which the guarded fetcher may reach although they are private addresses."""
 ORGANISATION_NAME = env.str("SEALPOST_ORGANISATION", default="Example Organisation")
 ORGANISATION_COUNTRY = env.str("SEALPOST_COUNTRY", default="DE")
+IMAP_DEFAULT = env.str("SEALPOST_IMAP_DEFAULT", default="")
+SMTP_DEFAULT = env.str("SEALPOST_SMTP_DEFAULT", default="")
+"""The organisation's own servers as ``implicit://host:993``, ``starttls://…`` or ``none://…``;
+new people get them without discovery."""
+IMAP_MASTER_USER = env.str("SEALPOST_IMAP_MASTER_USER", default="")
+IMAP_MASTER_PASSWORD = env.str("SEALPOST_IMAP_MASTER_PASSWORD", default="")
+IMAP_MASTER_SEPARATOR = env.str("SEALPOST_IMAP_MASTER_SEPARATOR", default="*")
+"""With a master user no mailbox password need be kept; see ``accounts.MailAccount.login``."""
 KEY_ALGORITHM = env.str("SEALPOST_KEY_ALGORITHM", default="rsa-3072")
 UNDO_SEND_SECONDS = env.int("SEALPOST_UNDO_SEND", default=10)
 SYNC_INTERVAL_SECONDS = env.int("SEALPOST_SYNC_INTERVAL", default=20)

@@ -1,0 +1,16 @@
+"""``request.holder``: who may use keys in this request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.http import HttpRequest, HttpResponse
+
+
+class UnlockedSessionMiddleware:
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        request.holder = None  # type: ignore[attr-defined]
+        return self.get_response(request)
