@@ -140,7 +140,7 @@ class MailAccount(models.Model):
         NONE = "none", _("none (only on this machine)")
 
     class Login(models.TextChoices):
-        PASSWORD = "password", _("this person's password")  # noqa: S105 - a kind, not a secret
+        PASSWORD = "password", _("this person's password")
         MASTER = "master", _("the mail server's master user")
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
