@@ -46,9 +46,9 @@ def set_flag(messages: Sequence[Message], flag: str, *, on: bool) -> int:
                 sync.refresh_counts(folder)
         else:
             for row in rows.only("pk", "keywords"):
-                keywords = set(row.keywords.split()) | {flag} if on else set(
-                    row.keywords.split()
-                ) - {flag}
+                keywords = (
+                    set(row.keywords.split()) | {flag} if on else set(row.keywords.split()) - {flag}
+                )
                 Message.objects.filter(pk=row.pk).update(keywords=" ".join(sorted(keywords)))
     return len(messages)
 

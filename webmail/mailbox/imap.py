@@ -119,7 +119,9 @@ def explain(code: str) -> str:
         ),
         "missing": _("This mail is no longer in this folder. It was moved or deleted elsewhere."),
         "missing_folder": _("This folder no longer exists on the mail server. Reload the page."),
-        "changed": _("The folder was rebuilt on the mail server. Reload it to see its mails again."),
+        "changed": _(
+            "The folder was rebuilt on the mail server. Reload it to see its mails again."
+        ),
         "too_large": _("This mail is too large to open here. Save it as a file instead."),
         "argument": _("This name holds characters that a mail server does not accept."),
         "protocol": _(
@@ -443,7 +445,11 @@ class Door:
         rows = []
         for uid, item in answer.items():
             header = next(
-                (v for k, v in item.items() if isinstance(k, bytes) and k.startswith(b"BODY[HEADER")),
+                (
+                    v
+                    for k, v in item.items()
+                    if isinstance(k, bytes) and k.startswith(b"BODY[HEADER")
+                ),
                 b"",
             )
             rows.append(
@@ -468,16 +474,12 @@ class Door:
         modifier = f"(CHANGEDSINCE {int(modseq)}{' VANISHED' if self.qresync else ''})"
         with self._speaking():
             self.client._imap.response("VANISHED")
-            typ, data = self.client._imap.uid(
-                "FETCH", f"1:{MAX_UID}", "(UID FLAGS)", modifier
-            )
+            typ, data = self.client._imap.uid("FETCH", f"1:{MAX_UID}", "(UID FLAGS)", modifier)
             self.client._checkok("FETCH", typ, data)
             gone = self.client._imap.response("VANISHED")[1]
             answer = parse_fetch_response(data, False, True)
         return Changes(
-            flags={
-                uid: _flags(item[b"FLAGS"]) for uid, item in answer.items() if b"FLAGS" in item
-            },
+            flags={uid: _flags(item[b"FLAGS"]) for uid, item in answer.items() if b"FLAGS" in item},
             vanished=tuple(_ranges(gone)),
             knows_vanished=self.qresync,
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final
 
 from django.db.models import Q
@@ -123,5 +123,5 @@ def _operator(operator: str, value: str) -> Q | None:
             return None
         if operator == "before":
             return Q(internal_date__lt=day)
-        return Q(internal_date__gte=day + timedelta(days=1))
+        return Q(internal_date__gte=day)
     return None

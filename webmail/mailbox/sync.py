@@ -313,10 +313,20 @@ def read_rows(door: Door, uids: Sequence[int]) -> list[Fetched]:
         if not alone:
             # Flags alone cannot be malformed; silence means the mail is gone by now.
             flags = door.fetch_flags([uid])
-            alone = [
-                Fetched(uid=uid, flags=flags[uid], internal_date=None, size=0, header=b"",
-                        structure=None)
-            ] if uid in flags else []
+            alone = (
+                [
+                    Fetched(
+                        uid=uid,
+                        flags=flags[uid],
+                        internal_date=None,
+                        size=0,
+                        header=b"",
+                        structure=None,
+                    )
+                ]
+                if uid in flags
+                else []
+            )
         fetched.update({item.uid: item for item in alone})
     return list(fetched.values())
 
