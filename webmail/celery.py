@@ -32,6 +32,12 @@ app.conf.update(
     broker_transport_options={"visibility_timeout": 300},
     worker_hijack_root_logger=False,
     timezone="UTC",
-    beat_schedule={},
+    beat_schedule={
+        "sync-mail": {
+            "task": "webmail.mailbox.sync_due",
+            "schedule": settings.SYNC_INTERVAL_SECONDS,
+            "options": {"expires": settings.SYNC_INTERVAL_SECONDS},
+        },
+    },
 )
 app.autodiscover_tasks()
