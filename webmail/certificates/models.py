@@ -71,9 +71,7 @@ class Certificate(models.Model):
 class CertificateAddress(models.Model):
     """One address that a certificate names, as compared everywhere."""
 
-    certificate = models.ForeignKey(
-        Certificate, on_delete=models.CASCADE, related_name="addresses"
-    )
+    certificate = models.ForeignKey(Certificate, on_delete=models.CASCADE, related_name="addresses")
     address = models.CharField(max_length=ADDRESS_LENGTH, db_index=True)
 
     class Meta:
@@ -239,9 +237,19 @@ class Intermediate(models.Model):
 
 
 class RevocationList(models.Model):
-    """The newest CRL of one distribution point, and when to ask for the next."""
+    """The newest CRL of one distribution point, and when to ask for the next.
+
+    Addresses of issuer certificates (AIA) are rows too: what they give becomes
+    :class:`Intermediate` rows, and ``der`` stays empty.
+    """
+
+    class Kind(models.TextChoices):
+        CRL = "crl", _("revocation list")
+        ISSUER = "issuer", _("issuer certificate")
 
     url = models.CharField(max_length=URL_LENGTH, unique=True)
+    kind = models.CharField(max_length=6, choices=Kind.choices, blank=True)
+    """Known once something was fetched."""
     der = models.BinaryField(null=True, blank=True)
     issuer = models.CharField(max_length=400, blank=True)
     this_update = models.DateTimeField(null=True, blank=True)
