@@ -1,4 +1,4 @@
-"""What a certificate says of itself. Read once for lists and look-up; judging is the agent's work."""
+"""What a certificate says of itself, for lists and look-up; judging it is the agent's work."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ _shared: _Shared | None = None
 
 
 def trust_material(user_id: uuid.UUID | str | None) -> dict[str, Any]:
-    """``{"anchors", "intermediates", "crls", "ocsp", "pins"}``; without a user there are no pins."""
+    """``{"anchors", "intermediates", "crls", "ocsp", "pins"}``; pins only with a user."""
     shared = _current()
     return {
         "anchors": shared.anchors,

@@ -163,7 +163,7 @@ def _crl(data: bytes) -> x509.CertificateRevocationList | None:
     load = x509.load_pem_x509_crl if b"-----BEGIN" in data[:64] else x509.load_der_x509_crl
     try:
         crl = load(data)
-        crl.next_update_utc, crl.issuer, list(crl.extensions)  # noqa: B018 - parsed lazily
+        crl.next_update_utc, crl.issuer, list(crl.extensions)
     except Exception:  # unreadable input raises more than ValueError
         return None
     return crl
@@ -176,7 +176,10 @@ def _issuers(data: bytes) -> list[bytes]:
             return [c.public_bytes(Encoding.DER) for c in x509.load_pem_x509_certificates(data)]
         return [x509.load_der_x509_certificate(data).public_bytes(Encoding.DER)]
     except Exception:  # not that; perhaps the third form
-        pass
+        return _bag(data)
+
+
+def _bag(data: bytes) -> list[bytes]:
     try:
         content = cms.ContentInfo.load(data, strict=True)
         if content["content_type"].native != "signed_data":
