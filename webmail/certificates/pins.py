@@ -31,7 +31,7 @@ def accept_pending(user_id: uuid.UUID | str, address: str, sha256: str) -> bool:
 
 
 def keep_current(user_id: uuid.UUID | str, address: str) -> bool:
-    """Drop the waiting certificate; the pinned one stays. Another signed mail may bring it again."""
+    """Drop the waiting certificate; the pinned one stays. A new mail may bring it again."""
     return bool(
         Pin.objects.filter(
             user_id=user_id, address=address_key(address), pending__isnull=False
