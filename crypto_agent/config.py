@@ -112,9 +112,7 @@ class SupervisorConfig:
             socket_path=Path(
                 _text(environment, "SEALPOST_AGENT_SOCKET", str(state / "agent.sock"))
             ),
-            state_folder=Path(
-                _text(environment, "SEALPOST_AGENT_STATE", str(state / "services"))
-            ),
+            state_folder=Path(_text(environment, "SEALPOST_AGENT_STATE", str(state / "services"))),
             service_key_file=Path(key_file) if key_file else None,
             deployment_secret=_secret(environment, "SEALPOST_DEPLOYMENT_SECRET"),
             peers=frozenset(int(uid) for uid in peers.split(",") if uid.strip().isdigit()),

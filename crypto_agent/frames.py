@@ -1,8 +1,8 @@
 """Frames on the unix socket between relay, supervisor and agent.
 
-Request: ``uint32 header length | header (JSON, the envelope without its body, with "size") | body``.
-Reply:   ``kind (1 octet) | uint32 length | content``; kind ``S`` sealed reply, ``E`` bare error code,
-``C`` confirmed answer of the supervisor (JSON).
+Request: ``uint32 header length | header | body``; the header is JSON, the envelope without its body
+and with its ``size``. Reply: ``kind (1 octet) | uint32 length | content``; kind ``S`` sealed reply,
+``E`` bare error code, ``C`` confirmed answer of the supervisor (JSON).
 
 The supervisor reads exactly the header and not one octet more; the body stays in the socket for the
 process that the descriptor is passed to.

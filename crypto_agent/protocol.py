@@ -164,11 +164,11 @@ def unpack(data: bytes | bytearray | memoryview) -> Any:
         raise ProtocolError(ErrorCode.BAD_REQUEST, "not a packed value") from error
 
 
-def _b64(data: bytes) -> str:
+def b64(data: bytes) -> str:
     return base64.b64encode(data).decode("ascii")
 
 
-def _unb64(text: object) -> bytes:
+def unb64(text: object) -> bytes:
     try:
         return base64.b64decode(str(text), validate=True)
     except (binascii.Error, ValueError) as error:
@@ -298,10 +298,10 @@ class NodeDescriptor:
             "v": VERSION,
             "node": self.node,
             "start": self.start,
-            "public": _b64(self.public),
+            "public": b64(self.public),
             "not_after": self.not_after,
-            "services": {name: _b64(public) for name, public in self.services},
-            "signature": _b64(self.signature),
+            "services": {name: b64(public) for name, public in self.services},
+            "signature": b64(self.signature),
         }
 
     @classmethod
@@ -315,12 +315,12 @@ class NodeDescriptor:
             untrusted = cls(
                 node=str(untrusted_wire["node"]),
                 start=str(untrusted_wire["start"]),
-                public=_unb64(untrusted_wire["public"]),
+                public=unb64(untrusted_wire["public"]),
                 not_after=int(untrusted_wire["not_after"]),
                 services=tuple(
-                    sorted((str(k), _unb64(v)) for k, v in untrusted_wire["services"].items())
+                    sorted((str(k), unb64(v)) for k, v in untrusted_wire["services"].items())
                 ),
-                signature=_unb64(untrusted_wire["signature"]),
+                signature=unb64(untrusted_wire["signature"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ProtocolError(ErrorCode.BAD_REQUEST, "node descriptor") from error
@@ -466,13 +466,13 @@ class Envelope:
             "session": self.session,
             "task": self.task,
             "to": self.to,
-            "nonce": _b64(self.nonce),
+            "nonce": b64(self.nonce),
             "expires": self.expires,
             "background": self.background,
-            "digest": _b64(self.digest),
-            "signature": _b64(self.signature),
-            "proof": _b64(self.proof),
-            "body": "" if self.spool else _b64(self.body),
+            "digest": b64(self.digest),
+            "signature": b64(self.signature),
+            "proof": b64(self.proof),
+            "body": "" if self.spool else b64(self.body),
             "spool": self.spool,
         }
 
@@ -488,13 +488,13 @@ class Envelope:
                 session=str(untrusted_wire["session"]),
                 task=str(untrusted_wire["task"]),
                 to=str(untrusted_wire["to"]),
-                nonce=_unb64(untrusted_wire["nonce"]),
+                nonce=unb64(untrusted_wire["nonce"]),
                 expires=int(untrusted_wire["expires"]),
                 background=untrusted_wire["background"] is True,
-                digest=_unb64(untrusted_wire["digest"]),
-                signature=_unb64(untrusted_wire["signature"]),
-                proof=_unb64(untrusted_wire["proof"]),
-                body=_unb64(untrusted_wire["body"]),
+                digest=unb64(untrusted_wire["digest"]),
+                signature=unb64(untrusted_wire["signature"]),
+                proof=unb64(untrusted_wire["proof"]),
+                body=unb64(untrusted_wire["body"]),
                 spool=str(untrusted_wire["spool"]),
             )
         except (KeyError, TypeError, ValueError) as error:
@@ -564,16 +564,16 @@ def _answer_mac(envelope: Envelope, key: bytes, answer: dict[str, Any]) -> bytes
 
 def confirm_control(envelope: Envelope, key: bytes, answer: dict[str, Any]) -> dict[str, Any]:
     """The supervisor's answer to a control request as JSON, with its MAC."""
-    return {"control": _b64(pack(answer)), "mac": _b64(_answer_mac(envelope, key, answer))}
+    return {"control": b64(pack(answer)), "mac": b64(_answer_mac(envelope, key, answer))}
 
 
 def read_control(envelope: Envelope, key: bytes, untrusted_wire: dict[str, Any]) -> dict[str, Any]:
     """Raises ProtocolError (forged) unless a supervisor of ours answered this very request."""
-    answer = unpack(_unb64(untrusted_wire.get("control")))
+    answer = unpack(unb64(untrusted_wire.get("control")))
     if not isinstance(answer, dict):
         raise ProtocolError(ErrorCode.BAD_REQUEST, "answer")
     expected = _answer_mac(envelope, key, answer)
-    if not hmac.compare_digest(_unb64(untrusted_wire.get("mac")), expected):
+    if not hmac.compare_digest(unb64(untrusted_wire.get("mac")), expected):
         raise ProtocolError(ErrorCode.FORGED, "answer")
     return answer
 

@@ -53,8 +53,8 @@ USER: Final = "user"
 class ServiceContext:
     """What a service agent with state may use.
 
-    ``state`` is what :meth:`store` last kept (empty at first). ``store(name, state)`` seals the state
-    of service ``name`` and returns when it is on disk; only the authority may name another service,
+    ``state`` is what :meth:`store` last kept (empty at first). ``store(name, state)`` seals the
+    state of service ``name`` and returns when it is on disk; only the authority may name another,
     which then starts anew with it: so are TSA and postmaster keys handed over without leaving the
     node.
     """
@@ -76,7 +76,13 @@ def allowed(kind: str) -> dict[str, Operation]:
         names = SESSION_OPERATIONS | RELEASE_OPERATIONS
     else:
         names = SERVICE_OPERATIONS[kind]
-    return {name: _load(name) for name in sorted(names)}
+    found = {}
+    for name in sorted(names):
+        try:
+            found[name] = _load(name)
+        except (ModuleNotFoundError, AttributeError):  # WHILE-BUILDING
+            continue
+    return found
 
 
 def dispatch(

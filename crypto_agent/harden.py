@@ -1,0 +1,263 @@
+"""What an agent process gives up before the first key reaches it.
+
+Each measure says what it is for. What the platform lacks is reported, not hidden:
+:class:`HardeningReport` travels to the health page through ``status``. Two failures do stop the
+process: core dumps that cannot be forbidden, and a user id that cannot be given up.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import struct
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+_libc: Final = ctypes.CDLL(None, use_errno=True)
+
+_PR_SET_DUMPABLE: Final = 4
+_PR_SET_SECCOMP: Final = 22
+_PR_SET_NO_NEW_PRIVS: Final = 38
+_PR_SET_MDWE: Final = 65
+_PR_MDWE_REFUSE_EXEC_GAIN: Final = 1
+_SECCOMP_MODE_FILTER: Final = 2
+_MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
+
+_SYS_LANDLOCK_CREATE_RULESET: Final = 444
+_SYS_LANDLOCK_RESTRICT_SELF: Final = 446
+_LANDLOCK_CREATE_RULESET_VERSION: Final = 1
+_LANDLOCK_FS_BITS: Final = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}
+"""Landlock ABI → how many file access rights it knows; all of them are denied."""
+_LANDLOCK_NET_BITS: Final = 0b11
+"""ABI 4: bind and connect of TCP."""
+_LANDLOCK_SCOPES: Final = 0b11
+"""ABI 6: abstract unix sockets and signals to processes outside."""
+
+ALLOWED_CALLS: Final = (
+    # speak over the inherited sockets
+    "read", "write", "readv", "writev", "recvfrom", "recvmsg", "sendto", "sendmsg", "close",
+    "shutdown", "getsockopt", "setsockopt", "getsockname", "getpeername", "poll", "ppoll",
+    "select", "pselect6", "fcntl", "lseek", "fstat", "dup",
+    # memory and threads
+    "brk", "mmap", "munmap", "mremap", "mprotect", "madvise", "futex", "sched_yield", "mlock",
+    "munlock", "set_robust_list", "rseq", "sched_getaffinity", "membarrier",
+    # time, chance, identity of oneself, limits on oneself
+    "getrandom", "clock_gettime", "clock_getres", "clock_nanosleep", "nanosleep", "gettimeofday",
+    "time", "getpid", "gettid", "getppid", "getuid", "geteuid", "getgid", "getegid", "uname",
+    "sysinfo", "getrusage", "times", "prlimit64", "getrlimit", "setrlimit",
+    # signals and the end
+    "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigaltstack", "restart_syscall", "exit",
+    "exit_group", "tgkill",
+)  # fmt: skip
+"""Everything else is refused with EPERM: opening anything, socket, connect, execve, fork, ptrace,
+process_vm_readv, kill of others, ..."""
+
+_FIONBIO: Final = 0x5421
+_CLONE_THREAD: Final = 0x00010000
+_ENOSYS: Final = 38
+_EPERM: Final = 1
+_PROT_EXEC: Final = 4
+
+
+class HardeningError(Exception):
+    """The process may not take a key."""
+
+
+@dataclass(frozen=True)
+class HardeningReport:
+    """Measure → "on", or why it is not."""
+
+    measures: tuple[tuple[str, str], ...]
+
+    def to_dict(self) -> dict[str, str]:
+        return dict(self.measures)
+
+
+def _prctl(option: int, value: int) -> str:
+    if _libc.prctl(option, value, 0, 0, 0) == 0:
+        return "on"
+    return f"not available ({os.strerror(ctypes.get_errno())})"
+
+
+def forbid_dumps() -> None:
+    """No core file, and no other process of this user id may read our memory.
+
+    PR_SET_DUMPABLE 0 makes /proc/PID/mem and ptrace root's alone. Raises HardeningError.
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if _prctl(_PR_SET_DUMPABLE, 0) != "on":
+        raise HardeningError("PR_SET_DUMPABLE")
+
+
+# --------------------------------------------------------------------------- seccomp
+
+
+@dataclass(frozen=True)
+class SeccompFilter:
+    """A compiled filter, made once by the supervisor; empty when libseccomp is missing."""
+
+    program: bytes
+    reason: str = ""
+
+
+def compile_seccomp() -> SeccompFilter:
+    """Compile the allow-list to BPF. Done before forking: building it costs milliseconds."""
+    try:
+        import pyseccomp as seccomp
+    except (ImportError, OSError, RuntimeError):
+        return SeccompFilter(b"", "not available (libseccomp is not installed)")
+    rules = seccomp.SyscallFilter(seccomp.ERRNO(_EPERM))
+    executable = seccomp.Arg(2, seccomp.MASKED_EQ, _PROT_EXEC, 0)
+    for name in ALLOWED_CALLS:
+        try:
+            if name in ("mmap", "mprotect"):
+                # no memory becomes executable any more
+                rules.add_rule(seccomp.ALLOW, name, executable)
+            else:
+                rules.add_rule(seccomp.ALLOW, name)
+        except (OSError, ValueError):  # a call this architecture does not have
+            continue
+    rules.add_rule(seccomp.ALLOW, "ioctl", seccomp.Arg(1, seccomp.EQ, _FIONBIO))
+    # threads (Argon2 lanes) yes, processes no
+    rules.add_rule(
+        seccomp.ALLOW, "clone", seccomp.Arg(0, seccomp.MASKED_EQ, _CLONE_THREAD, _CLONE_THREAD)
+    )
+    # clone3 hides its flags behind a pointer; ENOSYS makes the C library fall back to clone
+    rules.add_rule(seccomp.ERRNO(_ENOSYS), "clone3")
+    with tempfile.TemporaryFile() as file:
+        rules.export_bpf(file)
+        file.seek(0)
+        return SeccompFilter(file.read())
+
+
+def _apply_seccomp(compiled: SeccompFilter) -> str:
+    if not compiled.program:
+        return compiled.reason
+    instructions = ctypes.create_string_buffer(compiled.program, len(compiled.program))
+    program = struct.pack(
+        "HxxxxxxQ" if struct.calcsize("P") == 8 else "HxxL",
+        len(compiled.program) // 8,
+        ctypes.addressof(instructions),
+    )
+    buffer = ctypes.create_string_buffer(program, len(program))
+    if _libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, buffer, 0, 0) == 0:
+        return "on"
+    return f"not available ({os.strerror(ctypes.get_errno())})"
+
+
+# --------------------------------------------------------------------------- Landlock
+
+
+def _apply_landlock() -> str:
+    """Deny every path, TCP and signal to the outside: the second wall behind seccomp."""
+    abi = _libc.syscall(_SYS_LANDLOCK_CREATE_RULESET, None, 0, _LANDLOCK_CREATE_RULESET_VERSION)
+    if abi < 1:
+        return "not available (kernel without Landlock)"
+    bits = _LANDLOCK_FS_BITS.get(abi, _LANDLOCK_FS_BITS[max(_LANDLOCK_FS_BITS)])
+    fields = [(1 << bits) - 1]
+    if abi >= 4:
+        fields.append(_LANDLOCK_NET_BITS)
+    if abi >= 6:
+        fields.append(_LANDLOCK_SCOPES)
+    ruleset = ctypes.create_string_buffer(struct.pack(f"{len(fields)}Q", *fields), 8 * len(fields))
+    handle = _libc.syscall(_SYS_LANDLOCK_CREATE_RULESET, ruleset, len(fields) * 8, 0)
+    if handle < 0:
+        return f"not available ({os.strerror(ctypes.get_errno())})"
+    try:
+        if _libc.syscall(_SYS_LANDLOCK_RESTRICT_SELF, handle, 0) != 0:
+            return f"not available ({os.strerror(ctypes.get_errno())})"
+    finally:
+        os.close(handle)
+    return "on"
+
+
+# --------------------------------------------------------------------------- all of it
+
+
+def close_descriptors(keep: Iterable[int]) -> None:
+    """Close everything inherited but ``keep``: other users' sockets above all."""
+    kept = set(keep)
+    for name in os.listdir("/proc/self/fd"):
+        descriptor = int(name)
+        if descriptor not in kept:
+            try:
+                os.close(descriptor)
+            except OSError:  # the descriptor of this very listing
+                continue
+
+
+def _own_user(uid: int | None) -> str:
+    """Become a user id of one's own, so that agents cannot touch each other or the supervisor."""
+    if os.geteuid() != 0:
+        return "not available (not started as root)"
+    if uid is None:
+        return "off (SEALPOST_AGENT_UIDS is not set)"
+    try:
+        os.setgroups([])
+        os.setresgid(uid, uid, uid)
+        os.setresuid(uid, uid, uid)
+    except OSError as error:
+        raise HardeningError("user id") from error
+    return "on"
+
+
+def _lock_memory() -> str:
+    """Keep touched pages out of swap. MCL_ONFAULT does not pull in what we never touch."""
+    unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    try:
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, unlimited)
+    except (ValueError, OSError):
+        # With a limit, every later allocation above it would fail.
+        return "not available (RLIMIT_MEMLOCK is limited)"
+    if _libc.mlockall(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT) == 0:
+        return "on"
+    return f"not available ({os.strerror(ctypes.get_errno())})"
+
+
+def _limit_memory(extra_mb: int) -> str:
+    """An agent that grows without end dies alone instead of taking the machine with it."""
+    with open("/proc/self/statm", "rb") as file:
+        pages = int(file.read().split()[0])
+    limit = pages * resource.getpagesize() + extra_mb * 1024 * 1024
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    return "on"
+
+
+def harden(
+    *, keep: Iterable[int], seccomp: SeccompFilter, uid: int | None, memory_mb: int
+) -> HardeningReport:
+    """Give up everything an agent does not need. Call it right after fork, before any key.
+
+    Raises HardeningError when the process must not be given a key.
+    """
+    close_descriptors(keep)
+    os.setsid()  # no terminal, no process group shared with the supervisor
+    measures = {
+        "memory limit": _limit_memory(memory_mb),
+        "swap": _lock_memory(),
+        "own user id": _own_user(uid),
+    }
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # writes no file, whatever else fails
+    # NO_NEW_PRIVS: no set-uid program can raise us; also what lets us install the filters below.
+    measures["no new privileges"] = _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    # MDWE: memory that was writable never becomes executable (kernel 6.3).
+    measures["memory deny write execute"] = _prctl(_PR_SET_MDWE, _PR_MDWE_REFUSE_EXEC_GAIN)
+    measures["landlock"] = _apply_landlock()
+    forbid_dumps()  # after the change of user id, which the kernel answers by its own default
+    measures["no dumps"] = "on"
+    measures["seccomp"] = _apply_seccomp(seccomp)
+    return HardeningReport(tuple(measures.items()))
+
+
+def limit_cpu(seconds: int) -> None:
+    """Let the request that begins now use ``seconds`` of processor time; then the kernel ends us.
+
+    Only the soft limit moves; the hard limit stays open for the next request.
+    """
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    used = int(usage.ru_utime + usage.ru_stime) + 1
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (used + seconds, hard))
