@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin
@@ -14,8 +14,15 @@ from django.utils.translation import gettext_lazy as _
 from webmail.certificates import facts, judging, material
 from webmail.certificates.models import Certificate, Intermediate, RevocationList, TrustedRoot
 
+if TYPE_CHECKING:
+    RootForm = forms.ModelForm[TrustedRoot]
+    RootAdmin = admin.ModelAdmin[TrustedRoot]
+    AnyAdmin = admin.ModelAdmin[Any]
+else:  # Django's classes take no parameters at run time
+    RootForm, RootAdmin, AnyAdmin = forms.ModelForm, admin.ModelAdmin, admin.ModelAdmin
 
-class TrustedRootForm(forms.ModelForm[TrustedRoot]):
+
+class TrustedRootForm(RootForm):
     """Paste or upload one root certificate; it is checked before anything trusts it."""
 
     pasted = forms.CharField(
@@ -72,7 +79,7 @@ class TrustedRootForm(forms.ModelForm[TrustedRoot]):
 
 
 @admin.register(TrustedRoot)
-class TrustedRootAdmin(admin.ModelAdmin[TrustedRoot]):
+class TrustedRootAdmin(RootAdmin):
     form = TrustedRootForm
     list_display = ["subject", "enabled", "not_after", "note"]
     list_filter = ["enabled"]
@@ -97,7 +104,7 @@ class TrustedRootAdmin(admin.ModelAdmin[TrustedRoot]):
         judging.forget()
 
 
-class _ReadOnlyAdmin(admin.ModelAdmin[Any]):
+class _ReadOnlyAdmin(AnyAdmin):
     """To look, not to change: these rows are made from mail and from the network."""
 
     show_full_result_count = False
