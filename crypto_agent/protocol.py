@@ -134,7 +134,90 @@ class ErrorCode(StrEnum):
     INTERNAL = "internal"
 
 
-FACT_CODES: Final[frozenset[str]] = frozenset()
+FACT_CODES: Final[frozenset[str]] = frozenset(
+    {
+        # 1. the digest
+        "digest.match",
+        "digest.mismatch",
+        "digest.weak",
+        # 2. the signature
+        "signature.valid",
+        "signature.invalid",
+        "signature.none",
+        "signature.weak",
+        "signature.unsupported",
+        "signature.malformed",
+        "signature.other_signer_bad",
+        "signature.time_in_future",
+        # 3. the certificate, its chain, its revocation
+        "certificate.missing",
+        "certificate.damaged",
+        "certificate.name_injection",
+        "chain.trusted",
+        "chain.trusted_then",
+        "chain.pinned",
+        "chain.issuer_unknown",
+        "chain.self_signed",
+        "chain.too_complex",
+        "chain.algorithm_unknown",
+        "chain.expired",
+        "chain.not_yet_valid",
+        "chain.weak_key",
+        "chain.key_too_large",
+        "chain.weak_hash",
+        "chain.signature",
+        "chain.not_a_ca",
+        "chain.path_length",
+        "chain.name_constraint",
+        "chain.unknown_critical",
+        "chain.wrong_usage",
+        "chain.wrong_key_usage",
+        "chain.wrong_issuer_usage",
+        "chain.policy",
+        "revocation.revoked",
+        "revocation.no_source",
+        "revocation.not_fetched",
+        "revocation.crl_damaged",
+        "revocation.crl_signature",
+        "revocation.crl_issuer",
+        "revocation.crl_unsupported",
+        "revocation.crl_scope",
+        "revocation.crl_partial",
+        "revocation.crl_stale",
+        "revocation.crl_future",
+        "revocation.crl_after_expiry",
+        "revocation.ocsp_damaged",
+        "revocation.ocsp_signature",
+        "revocation.ocsp_responder",
+        "revocation.ocsp_unsupported",
+        "revocation.ocsp_refused",
+        "revocation.ocsp_unknown",
+        "revocation.ocsp_stale",
+        "revocation.ocsp_future",
+        "revocation.ocsp_after_expiry",
+        # 4. the address
+        "address.match",
+        "address.match_case",
+        "address.mismatch",
+        "address.subject_only",
+        "address.none_in_certificate",
+        "address.no_from",
+        "address.several_from",
+        "address.not_asked",
+        # 5. the root
+        "root.whole",
+        "root.partial",
+        # the time
+        "time.none",
+        "time.proven",
+        "time.invalid",
+        "time.imprint",
+        "time.future",
+        "time.untrusted",
+        "time.revoked",
+        "time.revocation_unknown",
+    }
+)
 """Every code a fact of a verdict may carry; the web has one sentence for each."""
 
 

@@ -61,7 +61,7 @@ _LIST_EXTENSIONS: Final = frozenset(
     }
 )
 _ENTRY_EXTENSIONS: Final = frozenset({"2.5.29.21", "2.5.29.24"})
-"""reasonCode and invalidityDate. A critical certificateIssuer (indirect lists) is not understood."""
+"""reasonCode and invalidityDate. A critical certificateIssuer (indirect lists) is not read."""
 
 GOOD: Final = "good"
 REVOKED: Final = "revoked"

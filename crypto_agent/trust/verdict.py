@@ -1,0 +1,638 @@
+"""The verdict: five facts about a signature, and the one state that they add up to.
+
+1. digest: the signed digest is that of the bytes displayed,
+2. signature: the signature over the signed attributes holds,
+3. chain: the certificate leads to an anchor, for mail, at the proven time, and is not revoked,
+4. address: the single From is an address of the certificate,
+5. root: the signed part is the root of the message.
+
+Each is passed, failed or unknown, with a code of ``protocol.FACT_CODES`` and parameters. Green is
+never the result of doubt: ``verified`` needs all five passed. What :mod:`crypto_agent.cms` found is
+taken as given for 1 and 2; the rest is decided here. Pure: times come in, nothing is fetched.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from crypto_agent.trust.addresses import AddressError, canonical_address
+from crypto_agent.trust.certificate import Certificate, PathError
+from crypto_agent.trust.identity import check_names, describe, match_address
+from crypto_agent.trust.path import Budget, Path, Pool, Purpose, find_path
+from crypto_agent.trust.revocation import (
+    GOOD,
+    REVOKED,
+    UNKNOWN,
+    Evidence,
+    Status,
+    check_certificate,
+    check_chain,
+    issuer_urls,
+    source_urls,
+)
+
+SIGNERS_LIMIT: Final = 16
+FUTURE_TOLERANCE: Final = dt.timedelta(hours=1)
+"""Peers call a mail invalid whose signingTime is an hour off its Date; so do we ahead of time."""
+CLOCK_TOLERANCE: Final = dt.timedelta(minutes=5)
+"""A time stamp may be this far ahead of our clock."""
+
+PASSED: Final = "passed"
+FAILED: Final = "failed"
+CANNOT_TELL: Final = "unknown"
+
+_UNDECIDED: Final = frozenset(
+    {
+        "chain.issuer_unknown",
+        "chain.self_signed",
+        "chain.too_complex",
+        "chain.algorithm_unknown",
+    }
+)
+"""Reasons that say nothing against a certificate: we cannot tell. All others count against it."""
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One answer: ``result`` is passed, failed or unknown."""
+
+    result: str
+    code: str
+    params: dict[str, Any] = field(default_factory=dict)
+
+    def to_plain(self) -> dict[str, Any]:
+        return {"result": self.result, "code": self.code, "params": self.params}
+
+
+@dataclass(frozen=True)
+class TimestampFacts:
+    """What the CMS layer found about a time stamp token (RFC 3161) of a signature."""
+
+    fact: Fact
+    """passed: imprint, signature and attributes of the token hold. Its chain is judged here."""
+    time: dt.datetime | None
+    """genTime, aware."""
+    certificate: bytes | None
+    """DER of the TSA's certificate."""
+    certificates: tuple[bytes, ...] = ()
+    """All certificates of the token."""
+
+
+@dataclass(frozen=True)
+class SignerFacts:
+    """What the CMS layer found about one signer."""
+
+    digest: Fact
+    signature: Fact
+    certificate: bytes | None
+    """DER of the signer's certificate, or None when the message does not hold it."""
+    signing_time: dt.datetime | None = None
+    """The signer's own claim, aware; never proof of anything."""
+    timestamp: TimestampFacts | None = None
+
+
+@dataclass(frozen=True)
+class Enclosed:
+    """What came with the message beside its signers: strangers' certificates, CRLs, OCSP."""
+
+    certificates: tuple[bytes, ...] = ()
+    crls: tuple[bytes, ...] = ()
+    ocsp: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True)
+class TrustMaterial:
+    """What the web knows: anchors, fetched certificates and evidence, pins."""
+
+    anchors: tuple[bytes, ...] = ()
+    intermediates: tuple[bytes, ...] = ()
+    crls: tuple[bytes, ...] = ()
+    ocsp: tuple[bytes, ...] = ()
+    pins: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Address in comparable form to fingerprints of certificates that the user accepted for it."""
+
+    @classmethod
+    def from_payload(cls, payload: Mapping[str, Any] | None) -> TrustMaterial:
+        """Plain values as they cross the border; absent keys are empty."""
+        payload = payload or {}
+
+        def ders(name: str) -> tuple[bytes, ...]:
+            return tuple(bytes(der) for der in payload.get(name) or ())
+
+        return cls(
+            anchors=ders("anchors"),
+            intermediates=ders("intermediates"),
+            crls=ders("crls"),
+            ocsp=ders("ocsp"),
+            pins={
+                str(address): frozenset(str(one).lower() for one in fingerprints)
+                for address, fingerprints in (payload.get("pins") or {}).items()
+            },
+        )
+
+    def pinned(self, address: str, fingerprint: str) -> bool:
+        return fingerprint in self.pins.get(address, frozenset())
+
+
+@dataclass(frozen=True)
+class TimeVerdict:
+    """When the signature existed, as far as can be told."""
+
+    fact: Fact
+    proven: int | None = None
+    tsa: str = ""
+    claimed: int | None = None
+    received: int | None = None
+
+    def to_plain(self) -> dict[str, Any]:
+        return {
+            "proven": self.proven,
+            "tsa": self.tsa,
+            "fact": self.fact.to_plain(),
+            "claimed": self.claimed,
+            "received": self.received,
+        }
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One signer judged, or the absence of one. The state is computed, never set."""
+
+    digest: Fact
+    signature: Fact
+    chain: Fact
+    address: Fact
+    root: Fact
+    time: TimeVerdict
+    signer: dict[str, Any] | None
+    revocation: str
+    urls: tuple[str, ...] = ()
+    """Where missing evidence and issuers could be fetched."""
+
+    @property
+    def facts(self) -> dict[str, Fact]:
+        return {
+            "digest": self.digest,
+            "signature": self.signature,
+            "chain": self.chain,
+            "address": self.address,
+            "root": self.root,
+        }
+
+    @property
+    def state(self) -> str:
+        """``verified``, ``unverified``, ``failed`` or ``unsigned``."""
+        if self.digest.code == "signature.none" or self.root.result != PASSED:
+            return "unsigned"
+        results = {fact.result for fact in self.facts.values()}
+        if FAILED in results or self.revocation == REVOKED:
+            return "failed"
+        if results == {PASSED} and self.revocation == GOOD:
+            return "verified"
+        return "unverified"
+
+    def to_plain(
+        self, *, encryption: Mapping[str, Any], layers: Sequence[Mapping[str, Any]]
+    ) -> dict[str, Any]:
+        """The verdict as it crosses the border (``docs/agent-protocol.md``)."""
+        return {
+            "state": self.state,
+            "facts": {name: fact.to_plain() for name, fact in self.facts.items()},
+            "signer": self.signer,
+            "time": self.time.to_plain(),
+            "encryption": dict(encryption),
+            "revocation": self.revocation,
+            "layers": [dict(layer) for layer in layers],
+            "urls": list(self.urls),
+        }
+
+
+NOT_ENCRYPTED: Final[Mapping[str, Any]] = {
+    "encrypted": False,
+    "authenticated": False,
+    "algorithm": "",
+    "key_transport": "",
+    "weak": False,
+}
+
+
+# --------------------------------------------------------------------------- the judgement
+
+
+def judge(
+    signers: Sequence[SignerFacts],
+    *,
+    from_addresses: Sequence[str],
+    root: bool,
+    trust: TrustMaterial,
+    now: int,
+    received: int | None = None,
+    enclosed: Enclosed | None = None,
+    encryption: Mapping[str, Any] | None = None,
+    layers: Sequence[Mapping[str, Any]] = (),
+) -> dict[str, Any]:
+    """The verdict over a message, as plain values.
+
+    ``from_addresses``: every address of the protected From (one is expected); ``root``: whether the
+    signed part is the root cryptographic payload; ``now``, ``received``: ms since the epoch, the
+    latter when our own mail server took the message in. Raises nothing: what cannot be read is
+    reported as a fact.
+    """
+    verdict = judge_signers(
+        signers,
+        from_addresses=from_addresses,
+        root=root,
+        trust=trust,
+        now=now,
+        received=received,
+        enclosed=enclosed or Enclosed(),
+    )
+    return verdict.to_plain(
+        encryption=NOT_ENCRYPTED if encryption is None else encryption, layers=layers
+    )
+
+
+def judge_signers(
+    signers: Sequence[SignerFacts],
+    *,
+    from_addresses: Sequence[str],
+    root: bool,
+    trust: TrustMaterial,
+    now: int,
+    received: int | None,
+    enclosed: Enclosed,
+) -> Verdict:
+    """As :func:`judge`, typed. With several signers: the one who is From, never better than the
+    worst of the others."""
+    if not signers:
+        return unsigned(received=received)
+    judgement = _Judgement(
+        from_addresses=tuple(from_addresses),
+        root=root,
+        trust=trust,
+        now=_moment(now),
+        received=None if received is None else min(_moment(received), _moment(now)),
+        enclosed=enclosed,
+        budget=Budget(),
+    )
+    if len(signers) > SIGNERS_LIMIT:
+        return replace(judgement.signer(signers[0]), chain=Fact(CANNOT_TELL, "chain.too_complex"))
+    verdicts = [judgement.signer(one) for one in signers]
+    chosen = next((one for one in verdicts if one.address.result == PASSED), verdicts[0])
+    others = [one for one in verdicts if one is not chosen]
+    if chosen.signature.result == PASSED and any(
+        FAILED in (one.digest.result, one.signature.result, one.chain.result) for one in others
+    ):
+        return replace(chosen, signature=Fact(CANNOT_TELL, "signature.other_signer_bad"))
+    return chosen
+
+
+def unsigned(*, received: int | None = None) -> Verdict:
+    """The verdict over a message that nobody signed."""
+    nothing = Fact(CANNOT_TELL, "signature.none")
+    return Verdict(
+        digest=nothing,
+        signature=nothing,
+        chain=nothing,
+        address=nothing,
+        root=nothing,
+        time=TimeVerdict(Fact(CANNOT_TELL, "time.none"), received=received),
+        signer=None,
+        revocation=UNKNOWN,
+    )
+
+
+def _moment(milliseconds: int) -> dt.datetime:
+    return dt.datetime.fromtimestamp(milliseconds / 1000, dt.UTC)
+
+
+def _milliseconds(moment: dt.datetime | None) -> int | None:
+    return None if moment is None else int(moment.timestamp() * 1000)
+
+
+@dataclass(frozen=True)
+class _Judgement:
+    """What is the same for all signers of a message."""
+
+    from_addresses: tuple[str, ...]
+    root: bool
+    trust: TrustMaterial
+    now: dt.datetime
+    received: dt.datetime | None
+    enclosed: Enclosed
+    budget: Budget
+    purpose: Purpose = Purpose.SIGN
+
+    def pool(self, *more: bytes, anchors: tuple[bytes, ...] | None = None) -> Pool:
+        """Raises PathError (``chain.too_complex``)."""
+        return Pool(
+            anchors=self.trust.anchors if anchors is None else anchors,
+            intermediates=(*self.trust.intermediates, *self.enclosed.certificates, *more),
+        )
+
+    def evidence(self) -> Evidence:
+        # ours first: it is what the limits keep when a message brings a flood of its own
+        return Evidence(
+            crls=(*self.trust.crls, *self.enclosed.crls),
+            ocsp_responses=(*self.trust.ocsp, *self.enclosed.ocsp),
+        )
+
+    def signer(self, facts: SignerFacts) -> Verdict:
+        evidence = self.evidence()
+        # 1. The time: of the stamp, else of arrival, else now.
+        time = self._time(facts, evidence)
+        at = _moment(time.proven) if time.proven is not None else (self.received or self.now)
+        # 2. The certificate itself.
+        root = Fact(PASSED, "root.whole") if self.root else Fact(FAILED, "root.partial")
+        signature = self._signature(facts, at)
+        try:
+            if facts.certificate is None:
+                raise PathError("certificate.missing")
+            certificate = Certificate(facts.certificate)
+            check_names(certificate)
+            address = self._address(certificate)
+        except PathError as error:
+            missing = error.code == "certificate.missing"
+            fact = Fact(CANNOT_TELL if missing else FAILED, error.code, error.params)
+            return Verdict(
+                facts.digest,
+                signature,
+                fact,
+                fact,
+                root,
+                time,
+                signer=None,
+                revocation=UNKNOWN,
+            )
+        # 3. Its chain and revocation at that time.
+        chain, path, revocation = self._chain(certificate, address, evidence, at)
+        return Verdict(
+            digest=facts.digest,
+            signature=signature,
+            chain=chain,
+            address=address,
+            root=root,
+            time=time,
+            signer=describe(certificate, path),
+            revocation=revocation,
+            urls=self._urls(certificate, path, facts.timestamp),
+        )
+
+    # -- time
+
+    def _time(self, facts: SignerFacts, evidence: Evidence) -> TimeVerdict:
+        bare = TimeVerdict(
+            Fact(CANNOT_TELL, "time.none"),
+            claimed=_milliseconds(facts.signing_time),
+            received=_milliseconds(self.received),
+        )
+        token = facts.timestamp
+        if token is None:
+            return bare
+        if token.fact.result != PASSED or token.time is None or token.certificate is None:
+            return replace(bare, fact=token.fact)
+        tsa = ""
+        try:
+            certificate = Certificate(token.certificate)
+            tsa = certificate.display
+            if token.time > self.now + CLOCK_TOLERANCE:
+                raise PathError("time.future", {"time": _milliseconds(token.time)})
+            path = find_path(
+                certificate,
+                self.pool(*token.certificates),
+                at=token.time,
+                purpose=Purpose.TIMESTAMP,
+                budget=self.budget,
+            )
+        except PathError as error:
+            undecided = error.code in _UNDECIDED
+            code = error.code if error.code.startswith("time.") else "time.untrusted"
+            return replace(
+                bare,
+                tsa=tsa,
+                fact=Fact(
+                    CANNOT_TELL if undecided else FAILED,
+                    code,
+                    {**error.params, "reason": error.code, "tsa": tsa},
+                ),
+            )
+        status = check_chain(path, evidence, at=token.time, now=self.now, budget=self.budget)
+        if status.state != GOOD:
+            # A stolen TSA key could date anything: without news of it the stamp proves nothing.
+            return replace(
+                bare,
+                tsa=tsa,
+                fact=Fact(
+                    FAILED if status.state == REVOKED else CANNOT_TELL,
+                    "time.revoked" if status.state == REVOKED else "time.revocation_unknown",
+                    {"reason": status.code, "tsa": tsa},
+                ),
+            )
+        return replace(
+            bare,
+            tsa=tsa,
+            proven=_milliseconds(token.time),
+            fact=Fact(PASSED, "time.proven", {"tsa": tsa, "time": _milliseconds(token.time)}),
+        )
+
+    def _signature(self, facts: SignerFacts, at: dt.datetime) -> Fact:
+        claimed = facts.signing_time
+        if (
+            facts.signature.result == PASSED
+            and claimed is not None
+            and claimed > at + FUTURE_TOLERANCE
+        ):
+            # Made, by its own words, after it was already here: the signer's clock or a trick.
+            return Fact(
+                CANNOT_TELL,
+                "signature.time_in_future",
+                {"claimed": _milliseconds(claimed), "known": _milliseconds(at)},
+            )
+        return facts.signature
+
+    # -- address
+
+    def _address(self, certificate: Certificate) -> Fact:
+        if not self.from_addresses:
+            return Fact(FAILED, "address.no_from")
+        if len(self.from_addresses) > 1:
+            # which of them a reader sees is up to the program: no single sender, no green
+            return Fact(FAILED, "address.several_from", {"count": len(self.from_addresses)})
+        found = match_address(certificate, self.from_addresses[0])
+        return Fact(found.result, found.code, found.params)
+
+    def _sender(self) -> str:
+        """The address under which pins are kept; empty when there is not exactly one."""
+        if len(self.from_addresses) != 1:
+            return ""
+        try:
+            return canonical_address(self.from_addresses[0])
+        except AddressError:
+            return ""
+
+    # -- chain
+
+    def _chain(
+        self, certificate: Certificate, address: Fact, evidence: Evidence, at: dt.datetime
+    ) -> tuple[Fact, Path | None, str]:
+        sender = self._sender() if address.result != FAILED else ""
+        try:
+            path, pinned = self._path(certificate, sender, at)
+        except PathError as error:
+            # revoked is worth knowing even where nobody we trust is involved
+            return self._unproven(certificate, evidence, at, error)
+        if pinned:
+            status = self._status_untrusted(certificate, evidence, at)
+            if status.state != REVOKED:
+                status = Status(GOOD, "revocation.anchor")
+        else:
+            status = check_chain(path, evidence, at=at, now=self.now, budget=self.budget)
+        if status.state == REVOKED:
+            return Fact(FAILED, status.code, status.params), path, REVOKED
+        if status.state == UNKNOWN:
+            return Fact(CANNOT_TELL, status.code, status.params), path, UNKNOWN
+        params: dict[str, Any] = {"anchor": path.anchor.display}
+        if status.code == "revocation.later":
+            params["revoked_at"] = status.params.get("at")
+        expired = certificate.parsed.not_valid_after_utc < self.now
+        if pinned:
+            code = "chain.pinned"
+        elif expired or status.code == "revocation.later":
+            code = "chain.trusted_then"  # no longer usable, but it was when this was signed
+        else:
+            code = "chain.trusted"
+        pins = self.trust.pins.get(sender)
+        if pins and certificate.fingerprint not in pins:
+            params["changed"] = True  # another certificate than the one accepted before
+        return Fact(PASSED, code, params), path, GOOD
+
+    def _path(self, certificate: Certificate, sender: str, at: dt.datetime) -> tuple[Path, bool]:
+        try:
+            path = find_path(
+                certificate, self.pool(), at=at, purpose=self.purpose, budget=self.budget
+            )
+        except PathError as error:
+            if error.code not in _UNDECIDED or not self.trust.pinned(
+                sender, certificate.fingerprint
+            ):
+                raise
+            # The user accepted this very certificate for this address: it is its own anchor.
+            path = find_path(
+                certificate,
+                self.pool(anchors=(certificate.der,)),
+                at=at,
+                purpose=self.purpose,
+                budget=self.budget,
+            )
+            return path, True
+        return path, len(path.certificates) == 1
+
+    def _status_untrusted(
+        self, certificate: Certificate, evidence: Evidence, at: dt.datetime
+    ) -> Status:
+        """What the certificate's own issuer says of it, whether we trust that issuer or not."""
+        try:
+            for issuer in self.pool().issuers_of(certificate):
+                self.budget.check_signed(certificate, issuer)
+                return check_certificate(
+                    certificate, issuer, evidence, at=at, now=self.now, budget=self.budget
+                )
+        except PathError:
+            pass
+        return Status(UNKNOWN, "revocation.no_source")
+
+    def _unproven(
+        self, certificate: Certificate, evidence: Evidence, at: dt.datetime, error: PathError
+    ) -> tuple[Fact, Path | None, str]:
+        if error.code in _UNDECIDED:
+            status = self._status_untrusted(certificate, evidence, at)
+            if status.state == REVOKED:
+                return Fact(FAILED, status.code, status.params), None, REVOKED
+            return Fact(CANNOT_TELL, error.code, error.params), None, UNKNOWN
+        return Fact(FAILED, error.code, error.params), None, UNKNOWN
+
+    # -- what to fetch
+
+    def _urls(
+        self, certificate: Certificate, path: Path | None, token: TimestampFacts | None
+    ) -> tuple[str, ...]:
+        urls: dict[str, None] = {}
+        if path is not None:
+            for subject, _ in path.issuers():
+                urls.update(dict.fromkeys(source_urls(subject)))
+        else:
+            urls.update(dict.fromkeys(issuer_urls(certificate)))
+            urls.update(dict.fromkeys(source_urls(certificate)))
+        if token is not None and token.certificate is not None:
+            try:
+                stamper = Certificate(token.certificate)
+            except PathError:
+                pass
+            else:
+                urls.update(dict.fromkeys((*source_urls(stamper), *issuer_urls(stamper))))
+        return tuple(urls)[:16]
+
+
+# --------------------------------------------------------------------------- a certificate alone
+
+
+def judge_certificate(
+    der: bytes,
+    *,
+    chain: Sequence[bytes],
+    trust: TrustMaterial,
+    address: str | None,
+    purpose: str,
+    now: int,
+) -> dict[str, Any]:
+    """Whether a certificate may be used now, to ``sign`` or to ``encrypt`` to ``address``.
+
+    ``{"usable", "facts": {"chain": F, "address": F}, "signer": S | None, "revocation", "urls"}``.
+    Usable means: trusted (or accepted by the user for this address), fitting, and not revoked.
+    An unknown revocation state does not make it unusable: refusing to encrypt would send the mail
+    in clear; the fact says so. Raises nothing.
+    """
+    judgement = _Judgement(
+        from_addresses=() if address is None else (address,),
+        root=True,
+        trust=trust,
+        now=_moment(now),
+        received=None,
+        enclosed=Enclosed(certificates=tuple(chain)),
+        budget=Budget(),
+        purpose=Purpose.ENCRYPT if purpose == "encrypt" else Purpose.SIGN,
+    )
+    try:
+        certificate = Certificate(der)
+        check_names(certificate)
+        if address is None:
+            matched = Fact(PASSED, "address.not_asked")
+        else:
+            matched = judgement._address(certificate)
+    except PathError as error:
+        broken = Fact(FAILED, error.code, error.params).to_plain()
+        return {
+            "usable": False,
+            "facts": {"chain": broken, "address": broken},
+            "signer": None,
+            "revocation": UNKNOWN,
+            "urls": [],
+        }
+    chain_fact, path, revocation = judgement._chain(
+        certificate, matched, judgement.evidence(), judgement.now
+    )
+    accepted = trust.pinned(judgement._sender(), certificate.fingerprint)
+    return {
+        "usable": (
+            path is not None
+            and revocation != REVOKED
+            and (matched.result == PASSED or (accepted and matched.result != FAILED))
+        ),
+        "facts": {"chain": chain_fact.to_plain(), "address": matched.to_plain()},
+        "signer": describe(certificate, path),
+        "revocation": revocation,
+        "urls": list(judgement._urls(certificate, path, None)),
+    }
