@@ -51,6 +51,21 @@ def of(user_id: uuid.UUID | str, address: str) -> History:
     )
 
 
+def is_counted(
+    user_id: uuid.UUID | str, address: str, *, message_id: str, signer: str
+) -> bool:
+    """Whether this very mail is among those that :func:`of` counts."""
+    return SeenMail.objects.filter(
+        correspondent__user_id=user_id,
+        correspondent__address=address_key(address),
+        digest=_digest(message_id, signer),
+    ).exists()
+
+
+def _digest(message_id: str, signer: str) -> str:
+    return hashlib.sha256(f"{message_id}\0{signer}".encode()).hexdigest()[:32]
+
+
 def count(
     user_id: uuid.UUID | str, address: str, *, message_id: str, signer: str, when: datetime
 ) -> bool:
@@ -61,7 +76,7 @@ def count(
     key = address_key(address)
     if not key:
         return False
-    digest = hashlib.sha256(f"{message_id}\0{signer}".encode()).hexdigest()[:32]
+    digest = _digest(message_id, signer)
     with transaction.atomic():
         row, _made = Correspondent.objects.get_or_create(user_id=user_id, address=key)
         try:
