@@ -1,7 +1,7 @@
 """What is being written, and what is on its way. ``docs/message-states.md`` tells the states.
 
-No row holds a word of a mail in clear: drafts are sealed by the owner's agent, attachments under a
-key that stands inside the sealed draft, and mail ready for the wire under the server key ring.
+No row holds a word of a mail in clear: drafts are sealed by the owner's agent, attachments under
+keys which that agent sealed, and mail ready for the wire under the server key ring.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ class Draft(models.Model):
     version = models.PositiveIntegerField(default=0)
     mail = models.BinaryField(null=True)
     """The message encrypted to its writer, as it also lies in the Drafts folder."""
-    message_id = models.CharField(max_length=MESSAGE_ID_LENGTH, blank=True)
-    """Of the newest copy in the Drafts folder."""
+    sealed_about = models.BinaryField(null=True)
+    """What it answers or forwards, sealed by the owner's agent (:class:`drafts.About`)."""
 
     imap_uid = models.BigIntegerField(null=True, blank=True)
-    imap_uid_validity = models.BigIntegerField(null=True, blank=True)
+    """Of the copy in the Drafts folder; every version has the same Message-ID there."""
     imap_version = models.PositiveIntegerField(default=0)
     """The version that lies in the Drafts folder."""
     filing_until = models.DateTimeField(null=True, blank=True)
@@ -54,14 +54,21 @@ class Draft(models.Model):
     def __str__(self) -> str:
         return str(self.id)
 
+    @property
+    def message_id(self) -> str:
+        """The Message-ID of its copies in the Drafts folder, which tells nothing but that."""
+        return f"<{self.id.hex}@draft.invalid>"
+
 
 class DraftAttachment(models.Model):
-    """The sealed bytes of one attachment. Its name, type and key stand inside the sealed draft."""
+    """The sealed bytes of one attachment, under a key of its own."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4)
     draft = models.ForeignKey(Draft, on_delete=models.CASCADE, related_name="attachments")
     size = models.PositiveBigIntegerField()
     """Bytes of the attachment itself: what counts towards the limit."""
+    sealed_facts = models.BinaryField()
+    """Name, type and key, sealed by the owner's agent."""
     sealed = models.BinaryField()
     """12-byte nonce and AES-256-GCM ciphertext, bound to draft and attachment id."""
     created_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -201,9 +208,7 @@ class Copy(models.Model):
 
     class Meta:
         ordering = ["position"]
-        constraints = [
-            models.UniqueConstraint(fields=["outgoing", "position"], name="copy_once")
-        ]
+        constraints = [models.UniqueConstraint(fields=["outgoing", "position"], name="copy_once")]
 
     def __str__(self) -> str:
         return f"{self.outgoing_id}/{self.position}"
