@@ -67,9 +67,16 @@ app.conf.update(
     worker_enable_remote_control=False,
     timezone="UTC",
 )
-# Celery logs each task's result and each received task's arguments at INFO.
-for muted in ("celery.app.trace", "celery.worker.strategy"):
-    logging.getLogger(muted).setLevel(logging.CRITICAL)
+log = logging.getLogger("sealpost.relay")
+
+
+@signals.setup_logging.connect
+def _set_up_logging(**_: Any) -> None:
+    """Our own log instead of Celery's, which tells each task's arguments and result at INFO."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    log.setLevel(logging.INFO)
+    for muted in ("celery.app.trace", "celery.worker.strategy", "celery.worker.request"):
+        logging.getLogger(muted).setLevel(logging.CRITICAL)
 
 
 def _connect() -> socket.socket:
@@ -171,8 +178,8 @@ def _announce(stop: threading.Event) -> None:
                     retry=False,
                 )
                 last_start, last_at = wire["start"], now
-        except Exception:  # no supervisor or no broker now: try again, whatever it was
-            logging.getLogger("sealpost.relay").debug("not announced", exc_info=False)
+        except Exception as error:  # no supervisor or no broker now: try again, whatever it was
+            log.debug("not announced: %s", type(error).__name__)
         stop.wait(LOOK_EVERY_S)
 
 
@@ -181,6 +188,7 @@ _stop: Final = threading.Event()
 
 @signals.worker_ready.connect
 def _start_announcing(**_: Any) -> None:
+    log.info("relay of node %s is ready", config.node)
     threading.Thread(target=_announce, args=(_stop,), name="announce", daemon=True).start()
 
 

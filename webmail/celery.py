@@ -8,7 +8,7 @@ from celery import Celery
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webmail.settings")
 
-from django.conf import settings  # noqa: E402 - settings need the variable above
+from django.conf import settings
 
 app = Celery("webmail")
 app.conf.update(
@@ -29,7 +29,19 @@ app.conf.update(
     task_time_limit=120,
     task_soft_time_limit=100,
     broker_connection_retry_on_startup=True,
-    broker_transport_options={"visibility_timeout": 300},
+    broker_connection_timeout=3,
+    broker_transport_options={
+        "visibility_timeout": 300,
+        # A dead broker is told within seconds; longer than the 1 s for which kombu's reads block.
+        "socket_connect_timeout": 3,
+        "socket_timeout": 10,
+    },
+    redis_socket_connect_timeout=3,
+    redis_socket_timeout=10,
+    redis_retry_on_timeout=False,
+    result_backend_transport_options={
+        "retry_policy": {"max_retries": 1, "interval_start": 0.1, "timeout": 3.0}
+    },
     worker_hijack_root_logger=False,
     timezone="UTC",
     beat_schedule={
@@ -37,6 +49,21 @@ app.conf.update(
             "task": "webmail.mailbox.sync_due",
             "schedule": settings.SYNC_INTERVAL_SECONDS,
             "options": {"expires": settings.SYNC_INTERVAL_SECONDS},
+        },
+        "sweep-sessions": {
+            "task": "webmail.agent.tasks.sweep_sessions",
+            "schedule": 30,
+            "options": {"expires": 30},
+        },
+        "sweep-nodes": {
+            "task": "webmail.agent.tasks.sweep_nodes",
+            "schedule": 60,
+            "options": {"expires": 60},
+        },
+        "sweep-spool": {
+            "task": "webmail.agent.tasks.sweep_spool",
+            "schedule": 120,
+            "options": {"expires": 120},
         },
     },
 )

@@ -1,0 +1,152 @@
+"""A real agent node for tests: supervisor and relay as processes in a folder of their own."""
+
+from __future__ import annotations
+
+import base64
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from crypto_agent import frames
+from crypto_agent.protocol import Envelope
+from tests.support.servers import short_folder
+
+ROOT = Path(__file__).resolve().parents[2]
+START_S = 20.0
+SECRET = base64.b64decode(os.environ["SEALPOST_DEPLOYMENT_SECRET"])
+
+
+def wait_until(condition: Any, *, seconds: float = START_S, what: str = "the condition") -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what} did not come true within {seconds} s")
+        time.sleep(0.01)
+
+
+@dataclass
+class AgentNode:
+    """One node: its processes, its environment, and what tests may do to it."""
+
+    name: str
+    folder: Path
+    spool: Path
+    broker: str
+    settings: dict[str, str] = field(default_factory=dict)
+    supervisor: subprocess.Popen[bytes] | None = None
+    relay: subprocess.Popen[bytes] | None = None
+
+    @property
+    def socket_path(self) -> Path:
+        return self.folder / "agent.sock"
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "supervisor.log").read_text(errors="replace")
+
+    def environment(self) -> dict[str, str]:
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+        return {
+            **kept,
+            "PYTHONPATH": str(ROOT),
+            "PYTHONUNBUFFERED": "1",
+            "SEALPOST_STATE": str(self.folder),
+            "SEALPOST_AGENT_SOCKET": str(self.socket_path),
+            "SEALPOST_AGENT_STATE": str(self.folder / "services"),
+            "SEALPOST_DEPLOYMENT_SECRET": os.environ["SEALPOST_DEPLOYMENT_SECRET"],
+            "SEALPOST_NODE": self.name,
+            "SEALPOST_BROKER": self.broker,
+            "SEALPOST_SPOOL": str(self.spool),
+            **self.settings,
+        }
+
+    def _run(self, log: str, *command: str) -> subprocess.Popen[bytes]:
+        with (self.folder / log).open("ab") as file:
+            return subprocess.Popen(
+                [sys.executable, *command],
+                cwd=ROOT,
+                env=self.environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+            )
+
+    def start_supervisor(self) -> None:
+        self.socket_path.unlink(missing_ok=True)
+        self.supervisor = self._run("supervisor.log", "-m", "crypto_agent.supervisor")
+        process = self.supervisor
+        wait_until(
+            lambda: self.socket_path.exists() or process.poll() is not None, what="the supervisor"
+        )
+        assert process.poll() is None, self.log
+
+    def start_relay(self) -> None:
+        self.relay = self._run(
+            "relay.log",
+            *("-m", "celery", "-A", "crypto_agent.tasks", "worker", "-P", "threads", "-c", "4"),
+            *("-Q", f"agent.{self.name}", "-n", f"relay@{self.name}"),
+            *("--without-gossip", "--without-mingle", "--without-heartbeat"),
+        )
+        ready = self.folder / "relay.log"
+        process = self.relay
+        wait_until(lambda: b"is ready" in ready.read_bytes() or process.poll() is not None)
+        assert process.poll() is None, ready.read_text()
+
+    def stop_supervisor(self, number: int = signal.SIGTERM) -> None:
+        if self.supervisor is not None:
+            self.supervisor.send_signal(number)
+            self.supervisor.wait(20)
+            self.supervisor = None
+
+    def stop_relay(self) -> None:
+        if self.relay is not None:
+            self.relay.kill()
+            self.relay.wait(20)
+            self.relay = None
+
+    def descriptor(self) -> dict[str, Any]:
+        """The node's descriptor, asked over its socket."""
+        import json
+        import socket
+
+        empty = Envelope(op="describe", user="", session="", task="", to="", nonce=b"", expires=0)
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(5)
+            connection.connect(str(self.socket_path))
+            connection.sendall(frames.header_frame({**empty.to_wire(), "size": 0}))
+            _, content = frames.receive_reply(connection)
+        described: dict[str, Any] = json.loads(content)["descriptor"]
+        return described
+
+    def children(self) -> list[int]:
+        """Process ids of everything the supervisor forked and that lives."""
+        assert self.supervisor is not None
+        path = Path(f"/proc/{self.supervisor.pid}/task/{self.supervisor.pid}/children")
+        return [int(pid) for pid in path.read_text().split()]
+
+    def wait_for_services(self) -> None:
+        wanted = len(self.settings.get("SEALPOST_SERVICES", "a,b,c,d").split(","))
+        wait_until(lambda: len(self.children()) >= wanted, what="the service agents")
+
+
+@contextmanager
+def running_node(
+    broker: str, spool: Path, name: str = "test", **settings: str
+) -> Iterator[AgentNode]:
+    """A supervisor with its relay."""
+    with short_folder() as folder:
+        node = AgentNode(name, folder, spool, broker, settings)
+        try:
+            node.start_supervisor()
+            node.start_relay()
+            yield node
+        finally:
+            node.stop_relay()
+            node.stop_supervisor()

@@ -1,0 +1,120 @@
+"""One request through the broker to an agent node's relay, and its answer.
+
+What goes through holds ids and sealed bytes only. A dead broker is told within seconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import uuid
+from typing import Any, Final
+
+from celery.exceptions import TimeoutError as CeleryTimeout
+from django.conf import settings
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
+
+from crypto_agent.protocol import (
+    AGENT_QUEUE_PREFIX,
+    INLINE_LIMIT,
+    REQUEST_LIFETIME_MS,
+    TASK_DESCRIBE,
+    TASK_HANDLE,
+    Envelope,
+    ErrorCode,
+    FolderSpool,
+    ProtocolError,
+    unb64,
+)
+from webmail.celery import app
+
+BROKER_ERRORS: Final = (OperationalError, RedisError, ConnectionError, OSError)
+DEFAULT_TIMEOUT_S: Final = 60.0
+"""A large message may take this long; a relay that does not run is noticed by its heartbeat."""
+DESCRIBE_TIMEOUT_S: Final = 4.0
+
+
+def spool() -> FolderSpool:
+    return FolderSpool(settings.SPOOL_DIR)
+
+
+def new_task_id() -> str:
+    return str(uuid.uuid4())
+
+
+def _ask(node: str, task: str, name: str, args: list[Any], timeout: float) -> Any:
+    """Raises ProtocolError: broker_gone, timeout."""
+    try:
+        result = app.send_task(
+            name,
+            args=args,
+            queue=AGENT_QUEUE_PREFIX + node,
+            task_id=task,
+            expires=REQUEST_LIFETIME_MS / 1000,
+            argsrepr="(sealed)",
+            kwargsrepr="{}",
+            retry=False,
+            ignore_result=False,
+        )
+    except BROKER_ERRORS as error:
+        raise ProtocolError(ErrorCode.BROKER_GONE) from error
+    try:
+        return result.get(timeout=timeout, propagate=True)
+    except CeleryTimeout as error:
+        raise ProtocolError(ErrorCode.TIMEOUT) from error
+    except BROKER_ERRORS as error:
+        raise ProtocolError(ErrorCode.BROKER_GONE) from error
+    finally:
+        # Delete the result and end the subscription: both would else pile up.
+        with contextlib.suppress(*BROKER_ERRORS):
+            result.forget()
+
+
+def ask_agent(
+    node: str, envelope: Envelope, *, timeout: float = DEFAULT_TIMEOUT_S
+) -> dict[str, Any] | bytes:
+    """The sealed reply as bytes, or the supervisor's answer to a control request as a dict.
+
+    Raises ProtocolError with the relay's, supervisor's or agent's bare code.
+    """
+    store = spool()
+    put = ""
+    wire = envelope.to_wire()
+    if len(envelope.body) > INLINE_LIMIT:
+        put = store.put(envelope.body)
+        wire = {**wire, "body": "", "spool": put}
+    try:
+        answer = _ask(node, envelope.task, TASK_HANDLE, [wire], timeout)
+    finally:
+        if put:
+            store.delete(put)  # the relay did; unless it never came to it
+    if not isinstance(answer, dict):
+        raise ProtocolError(ErrorCode.BAD_REQUEST, "answer")
+    if "sealed" in answer:
+        return unb64(answer["sealed"])
+    if "spool" in answer:
+        name = str(answer["spool"])
+        sealed = store.get(name)
+        store.delete(name)
+        return sealed
+    if "error" in answer:
+        try:
+            code = ErrorCode(str(answer["error"]))
+        except ValueError:
+            code = ErrorCode.INTERNAL
+        raise ProtocolError(code)
+    return answer
+
+
+def ask_descriptor(node: str) -> dict[str, Any]:
+    """The untrusted descriptor of a node, from its relay. Raises ProtocolError."""
+    answer = _ask(node, new_task_id(), TASK_DESCRIBE, [], DESCRIBE_TIMEOUT_S)
+    if not isinstance(answer, dict) or not isinstance(answer.get("descriptor"), dict):
+        raise ProtocolError(ErrorCode.NODE_GONE)
+    descriptor: dict[str, Any] = answer["descriptor"]
+    return descriptor
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
