@@ -45,6 +45,11 @@ app.conf.update(
     worker_hijack_root_logger=False,
     timezone="UTC",
     beat_schedule={
+        "revocation-lists": {
+            "task": "webmail.authority.refresh_lists",
+            "schedule": 600,  # a revocation whose doorbell was lost waits this long at most
+            "options": {"expires": 600},
+        },
         "sync-mail": {
             "task": "webmail.mailbox.sync_due",
             "schedule": settings.SYNC_INTERVAL_SECONDS,

@@ -31,10 +31,21 @@ class AuthorityCertificate(models.Model):
     der = models.BinaryField()
     not_before = models.DateTimeField()
     not_after = models.DateTimeField()
+    issuer = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.PROTECT, related_name="children"
+    )
+    serial = models.CharField(max_length=40)
+    """Lower-case hexadecimal without leading zeros."""
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    reason = models.CharField(max_length=24, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    issued: models.Manager[IssuedCertificate]
+    crls: models.Manager[Crl]
+    children: models.Manager[AuthorityCertificate]
 
     class Meta:
-        ordering = ["kind", "name"]
+        ordering = ["id"]
         verbose_name = _("authority certificate")
         verbose_name_plural = _("authority certificates")
 
@@ -42,8 +53,11 @@ class AuthorityCertificate(models.Model):
         return self.name
 
     @property
-    def signs_lists(self) -> bool:
-        return self.kind in (self.Kind.ROOT, self.Kind.ISSUING)
+    def which(self) -> str:
+        """How the authority's ``crl`` operation calls the key; empty when it signs no lists."""
+        if self.kind == self.Kind.ROOT:
+            return "root"
+        return self.level if self.kind == self.Kind.ISSUING else ""
 
 
 class RevocationReason(models.TextChoices):
