@@ -34,6 +34,8 @@ class Draft(models.Model):
 
     imap_uid = models.BigIntegerField(null=True, blank=True)
     """Of the copy in the Drafts folder; every version has the same Message-ID there."""
+    imap_uid_validity = models.BigIntegerField(null=True, blank=True)
+    """Without the same validity the UID may name another mail."""
     imap_version = models.PositiveIntegerField(default=0)
     """The version that lies in the Drafts folder."""
     filing_until = models.DateTimeField(null=True, blank=True)
