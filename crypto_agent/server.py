@@ -2,8 +2,9 @@
 
 A process is one of three. An *opener* was forked for one sealed request to the node's key (create,
 unlock, resume, rewrap); it becomes the user's *agent*, or hands its session to the agent that
-is there already, or just ends. A *service* was forked at the node's start. Each speaks over two kinds of
-sockets: the control socket to the supervisor, and the relay's connections passed through it.
+is there already, or just ends. A *service* was forked at the node's start. Each speaks over two
+kinds of sockets: the control socket to the supervisor, and the relay's connections passed through
+it.
 
 Nothing of a request's content leaves in an error: a code, or an error id.
 """
@@ -336,7 +337,7 @@ class Agent(Server):
                 os._exit(0)
             if not self.control.has_waiting:
                 poll = select.poll()
-                for waiting in (self.control, *self.joining):
+                for waiting in (self.control.connection, *self.joining):
                     poll.register(waiting, select.POLLIN)
                 timeout = max(0, end - now_ms()) + 1 if end is not None else JOIN_TIMEOUT_S * 1000
                 ready = {number for number, _ in poll.poll(timeout)}
@@ -391,7 +392,7 @@ def _first_steps(
     )
     root = logging.getLogger()
     root.handlers[:] = [ControlLog(control)]
-    sys.stdin = sys.stdout = sys.stderr = None  # type: ignore[assignment]
+    sys.stdin = sys.stdout = sys.stderr = None
     return report
 
 

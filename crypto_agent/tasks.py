@@ -70,7 +70,7 @@ app.conf.update(
 log = logging.getLogger("sealpost.relay")
 
 
-@signals.setup_logging.connect
+@signals.setup_logging.connect  # type: ignore[untyped-decorator]  # Celery has no types
 def _set_up_logging(**_: Any) -> None:
     """Our own log instead of Celery's, which tells each task's arguments and result at INFO."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
@@ -114,7 +114,7 @@ def _body(envelope: Envelope) -> bytes:
     return body
 
 
-@app.task(name=TASK_HANDLE, ignore_result=False)
+@app.task(name=TASK_HANDLE, ignore_result=False)  # type: ignore[untyped-decorator]  # Celery has no types
 def handle(wire: dict[str, Any]) -> dict[str, Any]:
     """Move one request and its reply: ``{"sealed"}``, ``{"spool"}``, ``{"error"}``, or an answer of
     the supervisor's."""
@@ -138,7 +138,7 @@ def handle(wire: dict[str, Any]) -> dict[str, Any]:
         return {"error": ErrorCode.INTERNAL.value}
 
 
-@app.task(name=TASK_DESCRIBE, ignore_result=False)
+@app.task(name=TASK_DESCRIBE, ignore_result=False)  # type: ignore[untyped-decorator]  # Celery has no types
 def describe() -> dict[str, Any]:
     """The node's descriptor: public, and proven by its own signature."""
     try:
@@ -186,12 +186,12 @@ def _announce(stop: threading.Event) -> None:
 _stop: Final = threading.Event()
 
 
-@signals.worker_ready.connect
+@signals.worker_ready.connect  # type: ignore[untyped-decorator]  # Celery has no types
 def _start_announcing(**_: Any) -> None:
     log.info("relay of node %s is ready", config.node)
     threading.Thread(target=_announce, args=(_stop,), name="announce", daemon=True).start()
 
 
-@signals.worker_shutdown.connect
+@signals.worker_shutdown.connect  # type: ignore[untyped-decorator]  # Celery has no types
 def _stop_announcing(**_: Any) -> None:
     _stop.set()

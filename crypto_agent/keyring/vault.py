@@ -271,7 +271,13 @@ def found_vault(user: str, *, vault_key: bytearray | None = None) -> Vault:
 
 
 def open_vault(untrusted_record: object, *, user: str, way: str, secret: bytes) -> Vault:
-    """Open by one way in. Raises ProtocolError: wrong_password, vault_damaged, bad_request."""
+    """Open by one way in. Raises ProtocolError: wrong_password, vault_damaged.
+
+    No record at all is the name of nobody: refused after the same work as a wrong password.
+    """
+    if untrusted_record is None:
+        ways.spend(secret)
+        raise ProtocolError(ErrorCode.WRONG_PASSWORD)
     record = Record.from_bytes(untrusted_record)
     for wrapped in record.wraps:
         if wrapped.get("way") == way:
