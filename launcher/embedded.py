@@ -17,7 +17,7 @@ from launcher.dovecot import (
     wait_for_port,
     write_configuration,
 )
-from launcher.environment import make_environment
+from launcher.environment import agent_environment, make_environment
 from launcher.ports import free_ports
 from launcher.processes import Launcher, Process, python, wait_until
 from launcher.redis import SOCKET_NAME, redis_command, wait_for_socket
@@ -38,7 +38,7 @@ def remembered_ports(state: Path) -> dict[str, int]:
 
 
 class Sealpost:
-    """All processes of DESIGN's picture on one machine.
+    """All processes of ``docs/architecture.md`` on one machine.
 
     ``start()`` brings them up in order and returns when the site answers; ``stop()`` ends them.
     """
@@ -110,7 +110,10 @@ class Sealpost:
         node = self.environment["SEALPOST_NODE"]
         socket = Path(self.environment["SEALPOST_AGENT_SOCKET"])
         socket.unlink(missing_ok=True)
-        supervisor = self.launcher.add("supervisor", python("-m", "crypto_agent.supervisor"))
+        agent_side = agent_environment(self.environment)
+        supervisor = self.launcher.add(
+            "supervisor", python("-m", "crypto_agent.supervisor"), environment=agent_side
+        )
         wait_for_socket(socket, _popen(supervisor))
         celery = ("-m", "celery", "-A")
         quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat")
@@ -118,6 +121,7 @@ class Sealpost:
             "relay",
             python(*celery, "crypto_agent.tasks", "worker", "-P", "threads", "-c", "8",
                    "-Q", f"agent.{node}", "-n", f"relay@{node}", *quiet),
+            environment=agent_side,
         )  # fmt: skip
         self.launcher.add(
             "worker",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 
 SECRET_FILES = {
@@ -56,3 +57,20 @@ def make_environment(state: Path, **settings: str) -> dict[str, str]:
             environment.pop(f"{name}_FILE", None)
             environment[name] = value
     return environment
+
+
+WEB_ONLY = (
+    "DJANGO_SETTINGS_MODULE",
+    "DATABASE_URL",
+    "SEALPOST_SECRET_KEY",
+    "SEALPOST_SECRET_KEY_FILE",
+    "SEALPOST_SERVER_KEYS",
+    "SEALPOST_SERVER_KEYS_FILE",
+)
+"""What supervisor and relay have no business with: the web's secrets and its database. Celery would
+also load Django into the relay for the first of them."""
+
+
+def agent_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """The part of the environment that the processes of an agent node get."""
+    return {name: value for name, value in environment.items() if name not in WEB_ONLY}

@@ -71,10 +71,21 @@ class Launcher:
         self.environment = dict(environment)
         self.processes: list[Process] = []
 
-    def add(self, name: str, command: list[str], **arguments: object) -> Process:
+    def add(
+        self,
+        name: str,
+        command: list[str],
+        *,
+        environment: Mapping[str, str] | None = None,
+        **arguments: object,
+    ) -> Process:
         """Start ``command`` now and keep it running."""
         process = Process(
-            name, command, self.log_folder / f"{name}.log", self.environment, arguments
+            name,
+            command,
+            self.log_folder / f"{name}.log",
+            self.environment if environment is None else environment,
+            arguments,
         )
         process.start()
         self.processes.append(process)
