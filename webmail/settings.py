@@ -6,6 +6,7 @@ sentence that says what to do.
 
 from __future__ import annotations
 
+import ipaddress
 from pathlib import Path
 
 import environ
@@ -35,6 +36,10 @@ SERVER_KEY_RING = secret_ring(env, "SEALPOST_SERVER_KEYS")
 ORIGIN = env.str("SEALPOST_ORIGIN", default="http://localhost:8000")
 ALLOWED_HOSTS = env.list("SEALPOST_ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS = [ORIGIN]
+TRUSTED_PROXIES = [
+    ipaddress.ip_network(network) for network in env.list("SEALPOST_TRUSTED_PROXIES", default=[])
+]
+"""Networks of our own reverse proxies: only they may say in X-Forwarded-For who is asking."""
 DEBUG = False
 
 # --- applications ------------------------------------------------------------------------------
@@ -60,9 +65,12 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
+    "webmail.accounts.error_pages.ErrorIdMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
+    # Before the CSRF check: it reads the form, and passwords must not become text there.
+    "webmail.accounts.secret_body.SecretBodyMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "webmail.accounts.middleware.UnlockedSessionMiddleware",
@@ -85,6 +93,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "webmail.accounts.context.lock_state",
+                "webmail.accounts.context.site",
             ],
         },
     },
@@ -130,6 +139,7 @@ SESSION_COOKIE_AGE = 12 * 3600
 CSRF_COOKIE_NAME = "__Host-csrf"
 CSRF_COOKIE_SECURE = True
 CSRF_COOKIE_SAMESITE = "Strict"
+CSRF_FAILURE_VIEW = "webmail.accounts.error_pages.csrf_failure"
 UNLOCK_COOKIE_NAME = "__Host-unlock"
 """Carries C, the browser's half of the unlocked session; never stored, never logged."""
 SESSION_IDLE_SECONDS = env.int("SEALPOST_SESSION_IDLE", default=15 * 60)
@@ -138,6 +148,10 @@ AXES_ENABLED = True
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = 0.25
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_VERBOSE = False
+AXES_CLIENT_IP_CALLABLE = "webmail.accounts.throttle.client_ip"
+AXES_LOCKOUT_CALLABLE = "webmail.accounts.error_pages.staff_locked_out"
+INVITATION_DAYS = env.int("SEALPOST_INVITATION_DAYS", default=7)
 
 # --- browser-side defences ---------------------------------------------------------------------
 SECURE_CONTENT_TYPE_NOSNIFF = True
@@ -211,7 +225,20 @@ TIME_ZONE = "UTC"
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
+    "formatters": {
+        "line": {
+            "()": "webmail.lib.quiet_log.QuietFormatter",
+            "format": "{asctime} {levelname} {name} {message}",
+            "style": "{",
+        }
+    },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": env.str("SEALPOST_LOG_LEVEL", default="INFO")},
+    "loggers": {
+        # Writes the names that were tried, at WARNING.
+        "axes": {"level": "CRITICAL"},
+        # Django's own handlers would print a record a second time.
+        "django": {"handlers": [], "level": "INFO"},
+        "django.server": {"handlers": [], "propagate": True},
+    },
 }

@@ -21,3 +21,8 @@ urlpatterns = [path("healthz", healthz, name="healthz"), path("admin/", admin.si
 for prefix, module in _APPLICATIONS.items():
     if importlib.util.find_spec(module) is not None:
         urlpatterns.append(path("" if prefix == "mail/" else prefix, include(module)))
+
+handler400 = "webmail.accounts.error_pages.bad_request"
+handler403 = "webmail.accounts.error_pages.permission_denied"
+handler404 = "webmail.accounts.error_pages.not_found"
+handler500 = "webmail.accounts.error_pages.server_error"

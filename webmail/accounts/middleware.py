@@ -1,16 +1,102 @@
-"""``request.holder``: who may use keys in this request."""
+"""``request.holder``: who may use keys in this request, from the session and the unlock cookie."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+import zoneinfo
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
+from django.utils import timezone, translation
+
+from webmail.accounts import sign_in
+from webmail.accounts.models import BrowserSession, User
+from webmail.agent import door
+from webmail.agent.door import KeyHolderSession
+
+BACKGROUND_HEADER: Final = "X-Sealpost-Background"
+"""Scripts that ask by themselves (new mail, countdown) send it: asking does not keep unlocked."""
 
 
 class UnlockedSessionMiddleware:
+    """Sets ``request.holder`` and ``request.lock_state``; ends what has expired or was revoked.
+
+    * Not signed in: both None.
+    * Signed in and unlocked: a :class:`KeyHolderSession` and the seconds left.
+    * Signed in, locked (idle, too old, locked elsewhere, cookie gone): both None.
+    """
+
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         request.holder = None  # type: ignore[attr-defined]
-        return self.get_response(request)
+        request.lock_state = None  # type: ignore[attr-defined]
+        background = BACKGROUND_HEADER in request.headers
+        user = request.user
+        if user.is_authenticated:
+            assert isinstance(user, User)
+            if self._is_over(request, background=background):
+                sign_in.sign_out(request)
+            else:
+                self._find_holder(request, user, background=background)
+        with words_and_time_of(request), door.background(background):
+            response = self.get_response(request)
+        if request.holder is None and settings.UNLOCK_COOKIE_NAME in request.COOKIES:  # type: ignore[attr-defined]
+            sign_in.delete_unlock_cookie(response)
+        if request.user.is_authenticated:
+            # Pages hold what only this person may see: not for shared caches, nor for "back"
+            # after signing out.
+            response.headers.setdefault("Cache-Control", "no-store, private")
+        return response
+
+    def _is_over(self, request: HttpRequest, *, background: bool) -> bool:
+        """True when the sign-in is too old, or this browser was revoked."""
+        browser_id = request.session.get(sign_in.BROWSER_SESSION)
+        if browser_id is None:
+            return False  # staff through Django's own sign-in
+        since = time.time() - int(request.session.get(sign_in.SIGNED_IN_AT, 0))
+        if since > settings.SESSION_COOKIE_AGE:
+            return True
+        browser = BrowserSession.objects.filter(pk=browser_id).first()
+        if browser is None or browser.revoked_at is not None:
+            return True
+        now = timezone.now()
+        if now - browser.seen_at > sign_in.SEEN_EVERY and not background:
+            BrowserSession.objects.filter(pk=browser_id).update(seen_at=now)
+        return False
+
+    def _find_holder(self, request: HttpRequest, user: User, *, background: bool) -> None:
+        session = request.session.get(sign_in.KEY_SESSION)
+        if session is None:
+            return
+        secret = sign_in.read_unlock_cookie(request)
+        if secret is None:
+            return
+        holder = KeyHolderSession(user=user.hex, session=session, secret=secret)
+        state = door.lock_state(holder, touch=not background)
+        if state is None or min(state.idle_left_s, state.absolute_left_s) <= 0:
+            sign_in.lock(request)
+            return
+        request.holder = holder  # type: ignore[attr-defined]
+        request.lock_state = state  # type: ignore[attr-defined]
+
+
+@contextmanager
+def words_and_time_of(request: HttpRequest) -> Iterator[None]:
+    """The person's language and time zone for the length of one request."""
+    user = request.user
+    if isinstance(user, User):
+        if user.language:
+            translation.activate(user.language)
+        try:
+            timezone.activate(zoneinfo.ZoneInfo(user.time_zone))
+        except (zoneinfo.ZoneInfoNotFoundError, ValueError):  # the system's list shrank
+            timezone.deactivate()
+    try:
+        yield
+    finally:
+        timezone.deactivate()

@@ -172,9 +172,9 @@ class MailAccount(models.Model):
         # Bound to the row: a sealed password moved to another person's row does not open there.
         return b"mail account credential\0" + self.pk.bytes
 
-    def set_password(self, password: str) -> None:
-        """Seal ``password`` into this row; the caller saves."""
-        self.credential = sealing.seal(password.encode(), self._context())
+    def set_password(self, password: bytes | bytearray) -> None:
+        """Seal ``password`` (UTF-8) into this row; the caller saves."""
+        self.credential = sealing.seal(password, self._context())
 
     def reseal(self) -> bool:
         """Seal the credential under the current key; True when that changed the row."""

@@ -41,7 +41,7 @@ def _cipher(key: bytes) -> AESGCM:
     return AESGCM(HKDF(hashes.SHA256(), 32, None, b"sealpost/1 server sealing").derive(key))
 
 
-def seal(plaintext: bytes, context: bytes) -> bytes:
+def seal(plaintext: bytes | bytearray, context: bytes) -> bytes:
     """Seal under the current key. ``context`` names the place; it must be the same at unseal."""
     key = settings.SERVER_KEY_RING[0]
     header = _VERSION + _key_id(key)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from django.urls import URLPattern
+from django.urls import path
+
+from webmail.onboarding import views
 
 app_name = "onboarding"
-urlpatterns: list[URLPattern] = []
+urlpatterns = [
+    path("ready/", views.ready, name="ready"),
+    path("<str:token>/", views.invitation, name="invitation"),
+]
