@@ -137,16 +137,29 @@ class ErrorCode(StrEnum):
 FACT_CODES: Final[frozenset[str]] = frozenset(
     {
         # 1. the digest
-        "digest.match",
+        "digest.ok",
         "digest.mismatch",
-        "digest.weak",
+        "digest.two_contents",
+        "digest.no_content",
+        "digest.algorithm_unknown",
+        "digest.algorithm_weak",
         # 2. the signature
-        "signature.valid",
-        "signature.invalid",
+        "signature.ok",
         "signature.none",
-        "signature.weak",
-        "signature.unsupported",
-        "signature.malformed",
+        "signature.invalid",
+        "signature.no_certificate",
+        "signature.certificate_damaged",
+        "signature.algorithm_unknown",
+        "signature.digest_weak",
+        "signature.key_weak",
+        "signature.key_refused",
+        "signature.key_mismatch",
+        "signature.attributes_not_der",
+        "signature.attributes",
+        "signature.content_type",
+        "signature.algorithm_protection",
+        "signature.signing_certificate",
+        "signature.digest_rule",
         "signature.other_signer_bad",
         "signature.time_in_future",
         # 3. the certificate, its chain, its revocation
@@ -210,12 +223,15 @@ FACT_CODES: Final[frozenset[str]] = frozenset(
         # the time
         "time.none",
         "time.proven",
-        "time.invalid",
-        "time.imprint",
         "time.future",
         "time.untrusted",
         "time.revoked",
         "time.revocation_unknown",
+        "token.ok",
+        "token.damaged",
+        "token.imprint",
+        "token.signature",
+        "token.usage",
     }
 )
 """Every code a fact of a verdict may carry; the web has one sentence for each."""

@@ -12,6 +12,7 @@ from typing import Any, Final
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from crypto_agent.cms.facts import Fact, failed, passed, unknown
 from crypto_agent.trust.addresses import (
     AddressError,
     Match,
@@ -38,15 +39,6 @@ class Addresses:
     """rfc822Name and SmtpUTF8Mailbox of the subjectAltName, in comparable form."""
     subject_only: tuple[str, ...]
     """emailAddress of the subject that is not among them: an old place, with no rules for it."""
-
-
-@dataclass(frozen=True)
-class AddressMatch:
-    """The answer to "is this address one of the certificate's?". ``code`` is a fact code."""
-
-    result: str
-    code: str
-    params: dict[str, Any]
 
 
 def check_names(certificate: Certificate) -> None:
@@ -100,7 +92,7 @@ def _take(found: dict[str, None], text: str | None) -> None:
         return
 
 
-def match_address(certificate: Certificate, address: str) -> AddressMatch:
+def match_address(certificate: Certificate, address: str) -> Fact:
     """Whether ``address`` belongs to the certificate (RFC 8550 §3).
 
     passed ``address.match`` or ``address.match_case`` (letters of the local part differ in case;
@@ -112,22 +104,18 @@ def match_address(certificate: Certificate, address: str) -> AddressMatch:
     for candidate in addresses.vouched:
         match = match_addresses(candidate, address)
         if match is Match.EXACT:
-            return AddressMatch("passed", "address.match", {"address": candidate})
+            return passed("address.match", address=candidate)
         if match is Match.LOCAL_CASE:
             spelling = candidate
     if spelling:
-        return AddressMatch(
-            "passed", "address.match_case", {"address": address, "certificate": spelling}
-        )
+        return passed("address.match_case", address=address, certificate=spelling)
     if any(match_addresses(one, address) is not Match.NONE for one in addresses.subject_only):
         # CAs check the alternative name; the subject's emailAddress has no such promise
-        return AddressMatch("unknown", "address.subject_only", {"address": address})
+        return unknown("address.subject_only", address=address)
     if not addresses.vouched and not addresses.subject_only:
-        return AddressMatch("unknown", "address.none_in_certificate", {"address": address})
-    known = list(addresses.vouched or addresses.subject_only)
-    return AddressMatch(
-        "failed", "address.mismatch", {"address": address, "certificate": known[:5]}
-    )
+        return unknown("address.none_in_certificate", address=address)
+    known = ", ".join((addresses.vouched or addresses.subject_only)[:5])
+    return failed("address.mismatch", address=address, certificate=known)
 
 
 # --------------------------------------------------------------------------- names and level

@@ -45,8 +45,8 @@ __all__ = [
     "find_path",
 ]
 
-CERTIFICATES_LIMIT: Final = 64
-"""Certificates from a message and from fetching, together; more is "too complex"."""
+CERTIFICATES_LIMIT: Final = 400
+"""Untrusted certificates: those of one message (64, see the verdict) and those we fetched."""
 ANCHORS_LIMIT: Final = 1_000
 PATH_LIMIT: Final = 8
 """Certificates in a path, leaf and anchor included; public S/MIME chains have 3 or 4."""

@@ -37,8 +37,8 @@ from crypto_agent.trust.strength import (
     verify_signature,
 )
 
-LISTS_LIMIT: Final = 64
-RESPONSES_LIMIT: Final = 64
+LISTS_LIMIT: Final = 400
+RESPONSES_LIMIT: Final = 128
 LIST_BYTES_LIMIT: Final = 16 * 1024 * 1024
 """The largest public S/MIME lists have some megabytes."""
 SKEW: Final = dt.timedelta(minutes=5)

@@ -16,12 +16,16 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Final
 
+from crypto_agent.cms.facts import Fact, failed, unknown
+from crypto_agent.cms.timestamp import TokenFacts, verify_token
+from crypto_agent.cms.verify import SignedMessage, Signer
 from crypto_agent.trust.addresses import AddressError, canonical_address
 from crypto_agent.trust.certificate import Certificate, PathError
 from crypto_agent.trust.identity import check_names, describe, match_address
-from crypto_agent.trust.path import Budget, Path, Pool, Purpose, find_path
+from crypto_agent.trust.path import Budget, Path, Pool, Purpose, find_path, milliseconds
 from crypto_agent.trust.revocation import (
     GOOD,
     REVOKED,
@@ -44,6 +48,11 @@ PASSED: Final = "passed"
 FAILED: Final = "failed"
 CANNOT_TELL: Final = "unknown"
 
+TOKENS_LIMIT: Final = 4
+"""Time stamps per signature that are looked at; two authorities are cautious, more are a load."""
+ENCLOSED_LIMIT: Final = 64
+"""Certificates, CRLs and OCSP responses of a message, each (DESIGN: 64 certificates)."""
+
 _UNDECIDED: Final = frozenset(
     {
         "chain.issuer_unknown",
@@ -53,54 +62,6 @@ _UNDECIDED: Final = frozenset(
     }
 )
 """Reasons that say nothing against a certificate: we cannot tell. All others count against it."""
-
-
-@dataclass(frozen=True)
-class Fact:
-    """One answer: ``result`` is passed, failed or unknown."""
-
-    result: str
-    code: str
-    params: dict[str, Any] = field(default_factory=dict)
-
-    def to_plain(self) -> dict[str, Any]:
-        return {"result": self.result, "code": self.code, "params": self.params}
-
-
-@dataclass(frozen=True)
-class TimestampFacts:
-    """What the CMS layer found about a time stamp token (RFC 3161) of a signature."""
-
-    fact: Fact
-    """passed: imprint, signature and attributes of the token hold. Its chain is judged here."""
-    time: dt.datetime | None
-    """genTime, aware."""
-    certificate: bytes | None
-    """DER of the TSA's certificate."""
-    certificates: tuple[bytes, ...] = ()
-    """All certificates of the token."""
-
-
-@dataclass(frozen=True)
-class SignerFacts:
-    """What the CMS layer found about one signer."""
-
-    digest: Fact
-    signature: Fact
-    certificate: bytes | None
-    """DER of the signer's certificate, or None when the message does not hold it."""
-    signing_time: dt.datetime | None = None
-    """The signer's own claim, aware; never proof of anything."""
-    timestamp: TimestampFacts | None = None
-
-
-@dataclass(frozen=True)
-class Enclosed:
-    """What came with the message beside its signers: strangers' certificates, CRLs, OCSP."""
-
-    certificates: tuple[bytes, ...] = ()
-    crls: tuple[bytes, ...] = ()
-    ocsp: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -151,7 +112,7 @@ class TimeVerdict:
         return {
             "proven": self.proven,
             "tsa": self.tsa,
-            "fact": self.fact.to_plain(),
+            "fact": self.fact.to_dict(),
             "claimed": self.claimed,
             "received": self.received,
         }
@@ -200,7 +161,7 @@ class Verdict:
         """The verdict as it crosses the border (``docs/agent-protocol.md``)."""
         return {
             "state": self.state,
-            "facts": {name: fact.to_plain() for name, fact in self.facts.items()},
+            "facts": {name: fact.to_dict() for name, fact in self.facts.items()},
             "signer": self.signer,
             "time": self.time.to_plain(),
             "encryption": dict(encryption),
@@ -223,59 +184,60 @@ NOT_ENCRYPTED: Final[Mapping[str, Any]] = {
 
 
 def judge(
-    signers: Sequence[SignerFacts],
+    message: SignedMessage | None,
     *,
     from_addresses: Sequence[str],
     root: bool,
     trust: TrustMaterial,
     now: int,
     received: int | None = None,
-    enclosed: Enclosed | None = None,
     encryption: Mapping[str, Any] | None = None,
     layers: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """The verdict over a message, as plain values.
 
+    ``message``: what :func:`crypto_agent.cms.verify.verify` found, or None when nothing is signed.
     ``from_addresses``: every address of the protected From (one is expected); ``root``: whether the
     signed part is the root cryptographic payload; ``now``, ``received``: ms since the epoch, the
     latter when our own mail server took the message in. Raises nothing: what cannot be read is
     reported as a fact.
     """
-    verdict = judge_signers(
-        signers,
+    verdict = judge_message(
+        message,
         from_addresses=from_addresses,
         root=root,
         trust=trust,
         now=now,
         received=received,
-        enclosed=enclosed or Enclosed(),
     )
     return verdict.to_plain(
         encryption=NOT_ENCRYPTED if encryption is None else encryption, layers=layers
     )
 
 
-def judge_signers(
-    signers: Sequence[SignerFacts],
+def judge_message(
+    message: SignedMessage | None,
     *,
     from_addresses: Sequence[str],
     root: bool,
     trust: TrustMaterial,
     now: int,
     received: int | None,
-    enclosed: Enclosed,
 ) -> Verdict:
     """As :func:`judge`, typed. With several signers: the one who is From, never better than the
     worst of the others."""
-    if not signers:
+    if message is None or not message.signers:
         return unsigned(received=received)
+    signers = message.signers
     judgement = _Judgement(
         from_addresses=tuple(from_addresses),
         root=root,
         trust=trust,
         now=_moment(now),
         received=None if received is None else min(_moment(received), _moment(now)),
-        enclosed=enclosed,
+        certificates=message.certificates,
+        crls=message.crls,
+        ocsp=message.ocsp,
         budget=Budget(),
     )
     if len(signers) > SIGNERS_LIMIT:
@@ -305,15 +267,15 @@ def unsigned(*, received: int | None = None) -> Verdict:
     )
 
 
-def _moment(milliseconds: int) -> dt.datetime:
-    return dt.datetime.fromtimestamp(milliseconds / 1000, dt.UTC)
+def _moment(at: int) -> dt.datetime:
+    return dt.datetime.fromtimestamp(at / 1000, dt.UTC)
 
 
 def _milliseconds(moment: dt.datetime | None) -> int | None:
-    return None if moment is None else int(moment.timestamp() * 1000)
+    return None if moment is None else milliseconds(moment)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Judgement:
     """What is the same for all signers of a message."""
 
@@ -322,28 +284,33 @@ class _Judgement:
     trust: TrustMaterial
     now: dt.datetime
     received: dt.datetime | None
-    enclosed: Enclosed
+    certificates: tuple[bytes, ...]
+    crls: tuple[bytes, ...]
+    ocsp: tuple[bytes, ...]
     budget: Budget
     purpose: Purpose = Purpose.SIGN
 
-    def pool(self, *more: bytes, anchors: tuple[bytes, ...] | None = None) -> Pool:
+    @cached_property
+    def pool(self) -> Pool:
         """Raises PathError (``chain.too_complex``)."""
-        return Pool(
-            anchors=self.trust.anchors if anchors is None else anchors,
-            intermediates=(*self.trust.intermediates, *self.enclosed.certificates, *more),
-        )
+        return self._pool(self.trust.anchors)
 
+    def _pool(self, anchors: tuple[bytes, ...], *more: bytes) -> Pool:
+        enclosed = dict.fromkeys((*self.certificates, *more))
+        if len(enclosed) > ENCLOSED_LIMIT:
+            raise PathError("chain.too_complex")
+        return Pool(anchors=anchors, intermediates=(*self.trust.intermediates, *enclosed))
+
+    @cached_property
     def evidence(self) -> Evidence:
-        # ours first: it is what the limits keep when a message brings a flood of its own
         return Evidence(
-            crls=(*self.trust.crls, *self.enclosed.crls),
-            ocsp_responses=(*self.trust.ocsp, *self.enclosed.ocsp),
+            crls=(*self.trust.crls, *self.crls[:ENCLOSED_LIMIT]),
+            ocsp_responses=(*self.trust.ocsp, *self.ocsp[:ENCLOSED_LIMIT]),
         )
 
-    def signer(self, facts: SignerFacts) -> Verdict:
-        evidence = self.evidence()
+    def signer(self, facts: Signer) -> Verdict:
         # 1. The time: of the stamp, else of arrival, else now.
-        time = self._time(facts, evidence)
+        time, stamper = self._time(facts)
         at = _moment(time.proven) if time.proven is not None else (self.received or self.now)
         # 2. The certificate itself.
         root = Fact(PASSED, "root.whole") if self.root else Fact(FAILED, "root.partial")
@@ -368,7 +335,7 @@ class _Judgement:
                 revocation=UNKNOWN,
             )
         # 3. Its chain and revocation at that time.
-        chain, path, revocation = self._chain(certificate, address, evidence, at)
+        chain, path, revocation = self._chain(certificate, address, at)
         return Verdict(
             digest=facts.digest,
             signature=signature,
@@ -378,79 +345,72 @@ class _Judgement:
             time=time,
             signer=describe(certificate, path),
             revocation=revocation,
-            urls=self._urls(certificate, path, facts.timestamp),
+            urls=self._urls(certificate, path, stamper),
         )
 
     # -- time
 
-    def _time(self, facts: SignerFacts, evidence: Evidence) -> TimeVerdict:
+    def _time(self, facts: Signer) -> tuple[TimeVerdict, Certificate | None]:
+        """The first token that proves a time, else what is wrong with the first; and its TSA."""
         bare = TimeVerdict(
             Fact(CANNOT_TELL, "time.none"),
-            claimed=_milliseconds(facts.signing_time),
+            claimed=facts.signing_time,
             received=_milliseconds(self.received),
         )
-        token = facts.timestamp
-        if token is None:
-            return bare
-        if token.fact.result != PASSED or token.time is None or token.certificate is None:
-            return replace(bare, fact=token.fact)
+        answers = [
+            self._token(verify_token(token, imprint=facts.imprint), bare)
+            for token in facts.tokens[:TOKENS_LIMIT]
+        ]
+        if not answers:
+            return bare, None
+        return next((one for one in answers if one[0].proven is not None), answers[0])
+
+    def _token(
+        self, token: TokenFacts, bare: TimeVerdict
+    ) -> tuple[TimeVerdict, Certificate | None]:
+        if not token.fact.passed or token.gen_time is None or token.certificate is None:
+            return replace(bare, fact=token.fact), None
+        at = _moment(token.gen_time)
         tsa = ""
+        stamper: Certificate | None = None
         try:
-            certificate = Certificate(token.certificate)
-            tsa = certificate.display
-            if token.time > self.now + CLOCK_TOLERANCE:
-                raise PathError("time.future", {"time": _milliseconds(token.time)})
+            stamper = Certificate(token.certificate)
+            tsa = stamper.display
+            if at > self.now + CLOCK_TOLERANCE:
+                raise PathError("time.future", {"time": token.gen_time})
             path = find_path(
-                certificate,
-                self.pool(*token.certificates),
-                at=token.time,
+                stamper,
+                self._pool(self.trust.anchors, *token.certificates),
+                at=at,
                 purpose=Purpose.TIMESTAMP,
                 budget=self.budget,
             )
         except PathError as error:
-            undecided = error.code in _UNDECIDED
-            code = error.code if error.code.startswith("time.") else "time.untrusted"
-            return replace(
-                bare,
-                tsa=tsa,
-                fact=Fact(
-                    CANNOT_TELL if undecided else FAILED,
-                    code,
-                    {**error.params, "reason": error.code, "tsa": tsa},
-                ),
-            )
-        status = check_chain(path, evidence, at=token.time, now=self.now, budget=self.budget)
-        if status.state != GOOD:
+            answer = unknown if error.code in _UNDECIDED else failed
+            code = error.code if error.code == "time.future" else "time.untrusted"
+            params = {**error.params, "reason": error.code, "tsa": tsa}
+            return replace(bare, tsa=tsa, fact=answer(code, **params)), stamper
+        status = check_chain(path, self.evidence, at=at, now=self.now, budget=self.budget)
+        params = {"reason": status.code, "tsa": tsa, "time": token.gen_time}
+        if status.state == REVOKED:
+            return replace(bare, tsa=tsa, fact=Fact(FAILED, "time.revoked", params)), stamper
+        if status.state == UNKNOWN:
             # A stolen TSA key could date anything: without news of it the stamp proves nothing.
-            return replace(
-                bare,
-                tsa=tsa,
-                fact=Fact(
-                    FAILED if status.state == REVOKED else CANNOT_TELL,
-                    "time.revoked" if status.state == REVOKED else "time.revocation_unknown",
-                    {"reason": status.code, "tsa": tsa},
-                ),
-            )
-        return replace(
-            bare,
-            tsa=tsa,
-            proven=_milliseconds(token.time),
-            fact=Fact(PASSED, "time.proven", {"tsa": tsa, "time": _milliseconds(token.time)}),
-        )
+            fact = Fact(CANNOT_TELL, "time.revocation_unknown", params)
+            return replace(bare, tsa=tsa, fact=fact), stamper
+        fact = Fact(PASSED, "time.proven", {"tsa": tsa, "time": token.gen_time})
+        return replace(bare, tsa=tsa, proven=token.gen_time, fact=fact), stamper
 
-    def _signature(self, facts: SignerFacts, at: dt.datetime) -> Fact:
+    def _signature(self, facts: Signer, at: dt.datetime) -> Fact:
         claimed = facts.signing_time
         if (
-            facts.signature.result == PASSED
+            facts.signature.passed
             and claimed is not None
-            and claimed > at + FUTURE_TOLERANCE
+            and claimed > milliseconds(at + FUTURE_TOLERANCE)
         ):
             # Made, by its own words, after it was already here: the signer's clock or a trick.
-            return Fact(
-                CANNOT_TELL,
-                "signature.time_in_future",
-                {"claimed": _milliseconds(claimed), "known": _milliseconds(at)},
-            )
+            params = {"claimed": claimed, "known": milliseconds(at)}
+            return Fact(CANNOT_TELL, "signature.time_in_future", params)
         return facts.signature
 
     # -- address
@@ -461,8 +421,7 @@ class _Judgement:
         if len(self.from_addresses) > 1:
             # which of them a reader sees is up to the program: no single sender, no green
             return Fact(FAILED, "address.several_from", {"count": len(self.from_addresses)})
-        found = match_address(certificate, self.from_addresses[0])
-        return Fact(found.result, found.code, found.params)
+        return match_address(certificate, self.from_addresses[0])
 
     def _sender(self) -> str:
         """The address under which pins are kept; empty when there is not exactly one."""
@@ -476,20 +435,20 @@ class _Judgement:
     # -- chain
 
     def _chain(
-        self, certificate: Certificate, address: Fact, evidence: Evidence, at: dt.datetime
+        self, certificate: Certificate, address: Fact, at: dt.datetime
     ) -> tuple[Fact, Path | None, str]:
         sender = self._sender() if address.result != FAILED else ""
         try:
             path, pinned = self._path(certificate, sender, at)
         except PathError as error:
             # revoked is worth knowing even where nobody we trust is involved
-            return self._unproven(certificate, evidence, at, error)
+            return self._unproven(certificate, at, error)
         if pinned:
-            status = self._status_untrusted(certificate, evidence, at)
+            status = self._status_untrusted(certificate, at)
             if status.state != REVOKED:
                 status = Status(GOOD, "revocation.anchor")
         else:
-            status = check_chain(path, evidence, at=at, now=self.now, budget=self.budget)
+            status = check_chain(path, self.evidence, at=at, now=self.now, budget=self.budget)
         if status.state == REVOKED:
             return Fact(FAILED, status.code, status.params), path, REVOKED
         if status.state == UNKNOWN:
@@ -504,15 +463,12 @@ class _Judgement:
             code = "chain.trusted_then"  # no longer usable, but it was when this was signed
         else:
             code = "chain.trusted"
-        pins = self.trust.pins.get(sender)
-        if pins and certificate.fingerprint not in pins:
-            params["changed"] = True  # another certificate than the one accepted before
         return Fact(PASSED, code, params), path, GOOD
 
     def _path(self, certificate: Certificate, sender: str, at: dt.datetime) -> tuple[Path, bool]:
         try:
             path = find_path(
-                certificate, self.pool(), at=at, purpose=self.purpose, budget=self.budget
+                certificate, self.pool, at=at, purpose=self.purpose, budget=self.budget
             )
         except PathError as error:
             if error.code not in _UNDECIDED or not self.trust.pinned(
@@ -522,7 +478,7 @@ class _Judgement:
             # The user accepted this very certificate for this address: it is its own anchor.
             path = find_path(
                 certificate,
-                self.pool(anchors=(certificate.der,)),
+                self._pool((certificate.der,)),
                 at=at,
                 purpose=self.purpose,
                 budget=self.budget,
@@ -530,25 +486,23 @@ class _Judgement:
             return path, True
         return path, len(path.certificates) == 1
 
-    def _status_untrusted(
-        self, certificate: Certificate, evidence: Evidence, at: dt.datetime
-    ) -> Status:
+    def _status_untrusted(self, certificate: Certificate, at: dt.datetime) -> Status:
         """What the certificate's own issuer says of it, whether we trust that issuer or not."""
         try:
-            for issuer in self.pool().issuers_of(certificate):
+            for issuer in self.pool.issuers_of(certificate):
                 self.budget.check_signed(certificate, issuer)
                 return check_certificate(
-                    certificate, issuer, evidence, at=at, now=self.now, budget=self.budget
+                    certificate, issuer, self.evidence, at=at, now=self.now, budget=self.budget
                 )
         except PathError:
             pass
         return Status(UNKNOWN, "revocation.no_source")
 
     def _unproven(
-        self, certificate: Certificate, evidence: Evidence, at: dt.datetime, error: PathError
+        self, certificate: Certificate, at: dt.datetime, error: PathError
     ) -> tuple[Fact, Path | None, str]:
         if error.code in _UNDECIDED:
-            status = self._status_untrusted(certificate, evidence, at)
+            status = self._status_untrusted(certificate, at)
             if status.state == REVOKED:
                 return Fact(FAILED, status.code, status.params), None, REVOKED
             return Fact(CANNOT_TELL, error.code, error.params), None, UNKNOWN
@@ -557,7 +511,7 @@ class _Judgement:
     # -- what to fetch
 
     def _urls(
-        self, certificate: Certificate, path: Path | None, token: TimestampFacts | None
+        self, certificate: Certificate, path: Path | None, stamper: Certificate | None
     ) -> tuple[str, ...]:
         urls: dict[str, None] = {}
         if path is not None:
@@ -566,13 +520,8 @@ class _Judgement:
         else:
             urls.update(dict.fromkeys(issuer_urls(certificate)))
             urls.update(dict.fromkeys(source_urls(certificate)))
-        if token is not None and token.certificate is not None:
-            try:
-                stamper = Certificate(token.certificate)
-            except PathError:
-                pass
-            else:
-                urls.update(dict.fromkeys((*source_urls(stamper), *issuer_urls(stamper))))
+        if stamper is not None:
+            urls.update(dict.fromkeys((*source_urls(stamper), *issuer_urls(stamper))))
         return tuple(urls)[:16]
 
 
@@ -601,7 +550,9 @@ def judge_certificate(
         trust=trust,
         now=_moment(now),
         received=None,
-        enclosed=Enclosed(certificates=tuple(chain)),
+        certificates=tuple(chain),
+        crls=(),
+        ocsp=(),
         budget=Budget(),
         purpose=Purpose.ENCRYPT if purpose == "encrypt" else Purpose.SIGN,
     )
@@ -613,7 +564,7 @@ def judge_certificate(
         else:
             matched = judgement._address(certificate)
     except PathError as error:
-        broken = Fact(FAILED, error.code, error.params).to_plain()
+        broken = Fact(FAILED, error.code, error.params).to_dict()
         return {
             "usable": False,
             "facts": {"chain": broken, "address": broken},
@@ -621,9 +572,7 @@ def judge_certificate(
             "revocation": UNKNOWN,
             "urls": [],
         }
-    chain_fact, path, revocation = judgement._chain(
-        certificate, matched, judgement.evidence(), judgement.now
-    )
+    chain_fact, path, revocation = judgement._chain(certificate, matched, judgement.now)
     accepted = trust.pinned(judgement._sender(), certificate.fingerprint)
     return {
         "usable": (
@@ -631,7 +580,7 @@ def judge_certificate(
             and revocation != REVOKED
             and (matched.result == PASSED or (accepted and matched.result != FAILED))
         ),
-        "facts": {"chain": chain_fact.to_plain(), "address": matched.to_plain()},
+        "facts": {"chain": chain_fact.to_dict(), "address": matched.to_dict()},
         "signer": describe(certificate, path),
         "revocation": revocation,
         "urls": list(judgement._urls(certificate, path, None)),
