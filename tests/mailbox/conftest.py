@@ -87,12 +87,13 @@ def plain_mail(
     body: str = "Hello Alice",
 ) -> bytes:
     """A small mail with CRLF line ends."""
+    content_type = (
+        "" if "Content-Type" in headers else "Content-Type: text/plain; charset=utf-8\r\n"
+    )
     text = (
         f"From: {sender}\r\nTo: Alice <alice@acme.example>\r\n"
         f"Subject: {subject or f'Mail {number}'}\r\n"
         f"Date: Tue, 24 Nov 2026 08:00:00 +0000\r\nMessage-ID: <mail-{number}@acme.example>\r\n"
-        f"{headers}MIME-Version: 1.0\r\n"
-        f"{'' if 'Content-Type' in headers else 'Content-Type: text/plain; charset=utf-8' + chr(13) + chr(10)}"
-        f"\r\n{body}\r\n"
+        f"{headers}MIME-Version: 1.0\r\n{content_type}\r\n{body}\r\n"
     )
     return text.encode()

@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
-from typing import Any
-from uuid import uuid4
-
-import pytest
-from django.utils import timezone
 
 from tests.mailbox.conftest import plain_mail
 from webmail.accounts.models import MailAccount
-from webmail.mailbox import imap, sync
+from webmail.mailbox import sync
 from webmail.mailbox.models import Folder, Message, Role
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -49,6 +50,19 @@ def of(user_id: uuid.UUID | str, address: str) -> History:
         first_signed_at=row.first_signed_at,
         last_signed_at=row.last_signed_at,
     )
+
+
+def usual_signers(user_id: uuid.UUID | str, addresses: Iterable[str]) -> set[str]:
+    """Those of ``addresses`` (as given) whose owners usually sign."""
+    keys = {address_key(address): address for address in addresses}
+    rows = Correspondent.objects.filter(
+        user_id=user_id, address__in=list(keys), signed__gte=USUAL_AFTER
+    )
+    return {
+        keys[row.address]
+        for row in rows
+        if History(signed=row.signed, unsigned=row.unsigned).usually_signs
+    }
 
 
 def is_counted(

@@ -27,7 +27,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from django.utils.translation import gettext as _
-from imapclient import imapclient, imap_utf7
+from imapclient import imap_utf7, imapclient
 from imapclient.exceptions import IMAPClientAbortError, IMAPClientError, LoginError
 from imapclient.exceptions import ProtocolError as ImapProtocolError
 from imapclient.response_parser import parse_fetch_response, parse_response
@@ -239,7 +239,7 @@ class _TlsTransport(_Bounded, imapclient.tls.IMAP4_TLS):  # type: ignore[misc]
 class _Client(imapclient.IMAPClient):  # type: ignore[misc]
     """IMAPClient with our transports and the second wall against stray control characters."""
 
-    def _create_IMAP4(self) -> Any:  # noqa: N802 - the library's name
+    def _create_IMAP4(self) -> Any:
         if self.ssl:
             return _TlsTransport(self.host, self.port, self.ssl_context, CONNECT_SECONDS)
         return _PlainTransport(self.host, self.port, CONNECT_SECONDS)
@@ -470,7 +470,7 @@ class Door:
         return {uid: _flags(item.get(b"FLAGS", ())) for uid, item in answer.items()}
 
     def changes_since(self, modseq: int) -> Changes:
-        """Flags changed and mails gone since ``modseq`` in the selected mailbox (RFC 7162 §3.2.6)."""
+        """Flags changed and mails gone since ``modseq`` (RFC 7162 §3.2.6)."""
         modifier = f"(CHANGEDSINCE {int(modseq)}{' VANISHED' if self.qresync else ''})"
         with self._speaking():
             self.client._imap.response("VANISHED")
@@ -798,7 +798,7 @@ def _log_in(client: Any, user: str, password: str) -> None:
         return
     if client.has_capability("LOGINDISABLED"):
         raise MailServerError("refused_login")
-    typ, data = client._raw_command(
+    typ, _data = client._raw_command(
         b"LOGIN", [quote(user.encode()), quote(password.encode())], uid=False
     )
     if typ != "OK":
@@ -928,7 +928,7 @@ def _key(mail_account: MailAccount) -> bytes:
 
 @contextmanager
 def door(mail_account: MailAccount) -> Iterator[Door]:
-    """A connection of the account for one piece of work, kept for the next one if it stays whole."""
+    """A connection of the account for one piece of work, then kept if it stayed whole."""
     key = _key(mail_account)
     opened = _cache.take(key) or connect(mail_account)
     try:

@@ -1,4 +1,4 @@
-"""Pages of a folder and of a search, from the database alone: they work while the server is away."""
+"""Pages of folders and searches, from the database alone: they work while the server is away."""
 
 from __future__ import annotations
 

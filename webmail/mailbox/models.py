@@ -1,4 +1,4 @@
-"""Cached rows of folders and messages. IMAP is the truth: every row here may be dropped and re-read.
+"""Cached rows of folders and messages. IMAP is the truth: rows here may be dropped and re-read.
 
 What stands here in clear is what the mail server itself can read. The subject, preview and verdict
 of an encrypted mail are kept only in ``sealed_summary``, under the vault of the mailbox's owner.
@@ -18,7 +18,7 @@ ADDRESS_LENGTH: Final = 320
 """local part 64 + "@" + domain 255 (RFC 5321 §4.5.3.1): longer ones are cut for the list."""
 
 SUBJECT_LENGTH: Final = 998
-"""The longest line of a message (RFC 5322 §2.1.1); longer unfolded subjects are cut for the list."""
+"""The longest line of a message (RFC 5322 §2.1.1); longer subjects are cut for the list."""
 
 MESSAGE_ID_LENGTH: Final = 500
 """Enough to tell mails apart; at most 2,000 bytes, which PostgreSQL can index (limit 2,704)."""
@@ -45,7 +45,7 @@ class Kind(models.TextChoices):
 
 
 class Folder(models.Model):
-    """One mailbox on the server, and the cursor up to which its rows are known (RFC 9051 §2.3.1)."""
+    """One mailbox on the server, and how far its rows are known (RFC 9051 §2.3.1)."""
 
     account = models.ForeignKey(
         "accounts.MailAccount", on_delete=models.CASCADE, related_name="folders"
@@ -146,7 +146,7 @@ class Message(models.Model):
     """Carries List-Id or Precedence: bulk: a list or newsletter."""
 
     verdict_state = models.CharField(max_length=10, blank=True)
-    """"verified", "unverified", "failed", "unsigned"; empty until judged. Never for encrypted mail."""
+    """"verified", "unverified", "failed", "unsigned"; empty until judged, and for sealed mail."""
     verdict_level = models.CharField(max_length=2, blank=True)
     signer_name = models.CharField(max_length=ADDRESS_LENGTH, blank=True)
     signer_organisation = models.CharField(max_length=ADDRESS_LENGTH, blank=True)

@@ -1,4 +1,4 @@
-"""From what the server says of a mail to its list row. Never raises: a broken mail gets a bare row."""
+"""From what the server says of a mail to its row. Never raises: a broken mail gets a bare row."""
 
 from __future__ import annotations
 

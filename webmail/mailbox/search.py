@@ -1,7 +1,7 @@
 """What people type into the search field, as a condition on rows.
 
-Words look into sender, recipients and outer subject; operators narrow it. The content of mail is not
-in the database, so it is not searched here, and the page says so.
+Words look into sender, recipients and outer subject; operators narrow it. The content of mail is
+not in the database, so it is not searched here, and the page says so.
 """
 
 from __future__ import annotations

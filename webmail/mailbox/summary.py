@@ -1,7 +1,7 @@
 """What a list row remembers of an opened mail: verdict, real subject, first words.
 
-Of a mail that was not encrypted it stands in columns. Of an encrypted one only the owner's agent can
-read it again: subject, words and verdict together, sealed under the vault.
+Of a mail that was not encrypted it stands in columns. Of an encrypted one only the owner's agent
+can read it again: subject, words and verdict together, sealed under the vault.
 """
 
 from __future__ import annotations

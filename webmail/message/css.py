@@ -36,7 +36,7 @@ PROPERTIES: Final = frozenset(
     """.split()
 )
 """``background`` may stand with colours only: it becomes ``background-color``. No ``position``,
-``transform``, ``content``, ``cursor``, ``filter``, ``animation``: they draw over, load or disguise."""
+``transform``, ``content``, ``cursor``, ``filter``, ``animation``: they draw over or load."""
 
 _FUNCTIONS: Final = frozenset({"rgb", "rgba", "hsl", "hsla", "calc", "min", "max", "clamp"})
 

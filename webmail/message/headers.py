@@ -136,7 +136,7 @@ def message_ids(value: bytes | str, *, limit: int = 100) -> list[str]:
 
 
 def content_type(value: bytes) -> tuple[str, dict[str, str]]:
-    """Media type and parameters, lower-cased names (RFC 2045 §5.1). Duplicates: the first counts."""
+    """Media type and parameters, names in lower case (RFC 2045 §5.1). The first of two counts."""
     text = decode_bytes(value[:VALUE_LIMIT], "")
     kind, *rest = _semicolons(text)
     parameters: dict[str, str] = {}

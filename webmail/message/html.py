@@ -91,8 +91,8 @@ def sanitise(
 ) -> SafeHtml:
     """Make ``untrusted`` safe.
 
-    ``inline`` maps Content-IDs to addresses of ours (or data: URIs); ``remote`` turns the address of
-    a remote image into one of our proxy, and is None while remote content is off; ``link`` may
+    ``inline`` maps Content-IDs to addresses of ours (or data: URIs); ``remote`` turns the address
+    of a remote image into one of our proxy, and is None while remote content is off; ``link`` may
     rewrite the target of links.
     """
     bounded = tokens.bound(untrusted)

@@ -1,4 +1,4 @@
-"""The first words of a mail for its list row: without quotes, greetings lines of clients, blanks."""
+"""The first words of a mail for its list row: without quotes, client lines and blanks."""
 
 from __future__ import annotations
 

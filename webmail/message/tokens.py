@@ -1,7 +1,7 @@
 """Untrusted HTML, cut into tags and text in one linear pass, and written back without ambiguity.
 
-The sanitiser's tree builder costs quadratic time on deep nesting, so depth must be bounded before it
-runs; and what is bounded here must be what it sees. Hence the text is not only counted but written
+The sanitiser's tree builder costs quadratic time on deep nesting, so depth must be bounded before
+it runs; and what is bounded here must be what it sees. So the text is not only counted but written
 anew: every attribute quoted, every stray "<" escaped, nesting below :data:`DEPTH_LIMIT`.
 """
 
