@@ -51,6 +51,10 @@ _ENVELOPE: Final = re.compile(r"[^\x00-\x20\x7f-\xa0<>]{1,320}")
 command or parameter fits in."""
 
 
+CONNECTION_CODES: Final = frozenset({"connection", "unreachable", "tls", "login", "no_account"})
+"""Codes after which the connection is of no more use; others are about one mail."""
+
+
 class SubmissionError(Exception):
     """``code`` is stable (:mod:`webmail.compose.sentences`), ``reply`` the server's words."""
 
@@ -177,6 +181,8 @@ class Submission:
         code, reply = self._dot()
         if 200 <= code <= 299:
             return Taken(reply, tuple(accepted), refused, later)
+        if not 400 <= code <= 599:
+            raise Unknown("no_reply", reply)  # a word that SMTP does not know here
         raise _by_code("content", code, reply, refused)
 
     # --- steps
