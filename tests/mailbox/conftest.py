@@ -46,7 +46,7 @@ def new_account(
             imap_tls="none",
             imap_user=address,
         )
-        account.set_password(PASSWORD)
+        account.set_password(PASSWORD.encode())
         account.save()
         return account
 
