@@ -44,7 +44,7 @@ DEBUG = False
 
 # --- applications ------------------------------------------------------------------------------
 INSTALLED_APPS = [
-    "django.contrib.admin",
+    "webmail.accounts.admin_site.SealpostAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -94,6 +94,7 @@ TEMPLATES = [
                 "django.contrib.messages.context_processors.messages",
                 "webmail.accounts.context.lock_state",
                 "webmail.accounts.context.site",
+                "webmail.mailbox.context.folders",
             ],
         },
     },
@@ -205,6 +206,10 @@ IMAP_DEFAULT = env.str("SEALPOST_IMAP_DEFAULT", default="")
 SMTP_DEFAULT = env.str("SEALPOST_SMTP_DEFAULT", default="")
 """The organisation's own servers as ``implicit://host:993``, ``starttls://…`` or ``none://…``;
 new people get them without discovery."""
+AUTOCONFIG_DATABASE = env.str(
+    "SEALPOST_AUTOCONFIG_DATABASE", default="https://autoconfig.thunderbird.net/v1.1/"
+)
+"""Where discovery looks up the servers of known providers by domain; empty: nowhere."""
 IMAP_MASTER_USER = env.str("SEALPOST_IMAP_MASTER_USER", default="")
 IMAP_MASTER_PASSWORD = env.str("SEALPOST_IMAP_MASTER_PASSWORD", default="")
 IMAP_MASTER_SEPARATOR = env.str("SEALPOST_IMAP_MASTER_SEPARATOR", default="*")

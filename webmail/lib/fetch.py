@@ -275,6 +275,18 @@ def _connect(target: _Target, deadline: float) -> socket.socket:
     raise FetchFailed("unreachable", "No connection to the server.") from last
 
 
+def connect(host: str, port: int, *, timeout: float = DEFAULT_TIMEOUT) -> socket.socket:
+    """A plain connection to a server that a stranger named, under the same guard as a URL.
+
+    ``timeout`` covers resolving and connecting, and stays the socket's own. The caller makes TLS
+    and closes. Raises FetchRefused or FetchFailed.
+    """
+    target = _Target("tcp", _plain_host(host), port, "")
+    connection = _connect(target, time.monotonic() + timeout)
+    connection.settimeout(timeout)
+    return connection
+
+
 def _left(deadline: float) -> float:
     left = deadline - time.monotonic()
     if left <= 0:
