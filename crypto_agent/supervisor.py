@@ -55,6 +55,7 @@ from crypto_agent.protocol import (
     unpack,
     wipe,
 )
+from crypto_agent.rehearsal import rehearse
 from crypto_agent.server import (
     CONTROL_LIMIT,
     ChildSettings,
@@ -207,6 +208,7 @@ class Supervisor:
         self._locked_sessions: dict[str, int] = {}
         self._report: dict[str, str] = {}
         self._ending = False
+        self._child_ended = False
         self._next_uid = config.uids[0] if config.uids else 0
         self._peers = config.peers | {0, os.getuid()}
 
@@ -242,9 +244,12 @@ class Supervisor:
         def end_node(number: int, frame: object) -> None:
             self._ending = True
 
+        def child_ended(number: int, frame: object) -> None:
+            self._child_ended = True
+
         signal.signal(signal.SIGTERM, end_node)
         signal.signal(signal.SIGINT, end_node)
-        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        signal.signal(signal.SIGCHLD, child_ended)
         self._selector.register(reading, selectors.EVENT_READ, self._woken)
 
     def _woken(self) -> None:
@@ -265,10 +270,15 @@ class Supervisor:
             while not self._ending:
                 events = self._selector.select(TICK_S)
                 # Control sockets first: what a child reported precedes what a relay then asks.
-                for key, _ in sorted(events, key=lambda event: event[0].data == self._accept):
+                if len(events) > 1:
+                    events.sort(key=lambda event: event[0].data == self._accept)
+                for key, _ in events:
                     key.data()
-                self._reap()
-                self._start_waiting()
+                if self._child_ended:
+                    self._child_ended = False
+                    self._reap()
+                if self._waiting:
+                    self._start_waiting()
                 if time.monotonic() >= next_tick:
                     next_tick = time.monotonic() + TICK_S
                     self._tick()
@@ -544,12 +554,12 @@ class Supervisor:
                 return uid
         raise ProtocolError(ErrorCode.OVERLOADED, "no user id is free")
 
-    def _fork(
-        self, user: str, op: str, main: Callable[[Control, ChildSettings], NoReturn]
-    ) -> Child:
-        uid = self._free_uid()
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        settings = ChildSettings(
+    def rehearse(self) -> None:
+        """See :mod:`crypto_agent.rehearsal`. Before :meth:`run`."""
+        rehearse(self._settings(None))
+
+    def _settings(self, uid: int | None) -> ChildSettings:
+        return ChildSettings(
             node=self.config.node,
             caller=self._caller,
             seccomp=self._seccomp,
@@ -559,6 +569,13 @@ class Supervisor:
             idle_ms=int(self.config.idle_s * 1000),
             absolute_ms=int(self.config.absolute_s * 1000),
         )
+
+    def _fork(
+        self, user: str, op: str, main: Callable[[Control, ChildSettings], NoReturn]
+    ) -> Child:
+        uid = self._free_uid()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        settings = self._settings(uid)
         pid = os.fork()
         if pid == 0:
             try:
@@ -831,6 +848,7 @@ def main() -> int:
     preload()
     harden.forbid_dumps()
     supervisor = Supervisor(config)
+    supervisor.rehearse()
     gc.collect()
     gc.freeze()  # what is there now is shared for good: no collection writes into its pages
     supervisor.run()

@@ -84,7 +84,7 @@ class Demo:
         manage(
             "trust_root",
             str(self.cast.trusted.root_certificate),
-            "--name",
+            "--note",
             "Lighthouse Trust Services",
         )
         for address, name in PEOPLE.items():

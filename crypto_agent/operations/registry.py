@@ -16,6 +16,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 from crypto_agent.protocol import (
@@ -70,6 +71,7 @@ def _load(name: str) -> Operation:
     return operation
 
 
+@cache
 def allowed(kind: str) -> dict[str, Operation]:
     """The allow-list of one kind of process: ``user``, or the name of a service."""
     if kind == USER:

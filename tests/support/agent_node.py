@@ -42,6 +42,7 @@ class AgentNode:
     settings: dict[str, str] = field(default_factory=dict)
     supervisor: subprocess.Popen[bytes] | None = None
     relay: subprocess.Popen[bytes] | None = None
+    services: set[int] = field(default_factory=set)
 
     @property
     def socket_path(self) -> Path:
@@ -132,8 +133,33 @@ class AgentNode:
         return [int(pid) for pid in path.read_text().split()]
 
     def wait_for_services(self) -> None:
-        wanted = len(self.settings.get("SEALPOST_SERVICES", "a,b,c,d").split(","))
+        """Until every service agent answers; notes which processes they are."""
+        names = self.settings.get("SEALPOST_SERVICES", "verifier,authority,timestamp,postmaster")
+        wanted = len([name for name in names.split(",") if name])
         wait_until(lambda: len(self.children()) >= wanted, what="the service agents")
+        self.services = set(self.children())
+
+    def agents(self) -> list[int]:
+        """Process ids of users' agents."""
+        return [pid for pid in self.children() if pid not in self.services]
+
+
+def use_broker(address: str, spool: Path) -> None:
+    """Point this process's web side at a broker and a spool."""
+    import threading
+
+    from django.conf import settings
+
+    from webmail.celery import app
+
+    settings.BROKER_URL = settings.RESULT_BACKEND = address
+    settings.SPOOL_DIR = spool
+    app.conf.broker_url = app.conf.broker_read_url = app.conf.broker_write_url = address
+    app.conf.result_backend = address
+    app._pool = None
+    app._local = threading.local()
+    app.amqp.__dict__.pop("_producer_pool", None)
+    app.amqp._producer_pool = None
 
 
 @contextmanager

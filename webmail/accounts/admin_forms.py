@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.conf import settings
@@ -31,7 +31,7 @@ class _ServerField(forms.CharField):
         super().__init__(required=False, max_length=300, **kwargs)
         self.kind = kind
 
-    def clean(self, value: Any) -> discovery.Server | None:  # type: ignore[override]
+    def clean(self, value: Any) -> discovery.Server | None:
         text = str(super().clean(value)).strip()
         if not text:
             return None
@@ -80,7 +80,7 @@ class AddPersonForm(UserForm):
         return provision.parse_addresses(str(self.cleaned_data["addresses"]).splitlines())
 
     def clean(self) -> dict[str, Any]:
-        cleaned = cast(dict[str, Any], super().clean() or self.cleaned_data)
+        cleaned = super().clean() or self.cleaned_data
         if cleaned.get("use_master") and not settings.IMAP_MASTER_USER:
             raise ValidationError(
                 _("No master user is set. Set SEALPOST_IMAP_MASTER_USER, or give a password.")
@@ -121,7 +121,7 @@ class ChangeMailAccountForm(MailAccountForm):
         ]  # fmt: skip
 
     def clean(self) -> dict[str, Any]:
-        cleaned = cast(dict[str, Any], super().clean() or self.cleaned_data)
+        cleaned = super().clean() or self.cleaned_data
         for kind in ("imap", "smtp"):
             host, tls = cleaned.get(f"{kind}_host"), cleaned.get(f"{kind}_tls")
             if host and tls:

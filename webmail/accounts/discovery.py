@@ -19,7 +19,7 @@ import ssl
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Any, Final, Literal
 from urllib.parse import quote, urlsplit
 
 import dns.exception
@@ -259,7 +259,8 @@ def _filled(text: str, address: str) -> str:
 # --------------------------------------------------------------------------- 3. DNS
 
 
-def _resolve(name: str, kind: str) -> list[dns.rdata.Rdata]:
+def _resolve(name: str, kind: str) -> list[Any]:
+    """Records of dnspython's class for ``kind``; empty when there are none or nobody answers."""
     resolver = dns.resolver.Resolver()
     resolver.lifetime = DNS_SECONDS
     try:

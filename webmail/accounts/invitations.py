@@ -48,7 +48,7 @@ def invite(user: User, *, invited_by: User | None = None) -> str:
     )
     # The host is a setting, never what a request said (host header poisoning).
     path = reverse("onboarding:invitation", kwargs={"token": token})
-    return settings.ORIGIN.rstrip("/") + path
+    return f"{settings.ORIGIN.rstrip('/')}{path}"
 
 
 def _hash(token: str) -> bytes:

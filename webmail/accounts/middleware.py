@@ -13,7 +13,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone, translation
 
 from webmail.accounts import sign_in
-from webmail.accounts.models import BrowserSession, User
+from webmail.accounts.models import User
 from webmail.agent import door
 from webmail.agent.door import KeyHolderSession
 
@@ -55,18 +55,17 @@ class UnlockedSessionMiddleware:
 
     def _is_over(self, request: HttpRequest, *, background: bool) -> bool:
         """True when the sign-in is too old, or this browser was revoked."""
-        browser_id = request.session.get(sign_in.BROWSER_SESSION)
-        if browser_id is None:
+        if sign_in.BROWSER_SESSION not in request.session:
             return False  # staff through Django's own sign-in
         since = time.time() - int(request.session.get(sign_in.SIGNED_IN_AT, 0))
         if since > settings.SESSION_COOKIE_AGE:
             return True
-        browser = BrowserSession.objects.filter(pk=browser_id).first()
+        browser = sign_in.browser_of(request).first()
         if browser is None or browser.revoked_at is not None:
             return True
         now = timezone.now()
         if now - browser.seen_at > sign_in.SEEN_EVERY and not background:
-            BrowserSession.objects.filter(pk=browser_id).update(seen_at=now)
+            sign_in.browser_of(request).update(seen_at=now)
         return False
 
     def _find_holder(self, request: HttpRequest, user: User, *, background: bool) -> None:

@@ -18,7 +18,7 @@ from typing import Final
 from django.conf import settings
 from django.contrib.auth import login, logout
 from django.core.exceptions import ValidationError
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -97,9 +97,7 @@ def unlock(request: HttpRequest, password: bytearray) -> KeyHolderSession:
     holder = open_vault(request, user, user.username, password, way="password")
     request.session.cycle_key()
     request.session[KEY_SESSION] = holder.session
-    BrowserSession.objects.filter(pk=request.session.get(BROWSER_SESSION)).update(
-        key_session=holder.session, seen_at=timezone.now()
-    )
+    browser_of(request).update(key_session=holder.session, seen_at=timezone.now())
     request.holder = holder  # type: ignore[attr-defined]
     return holder
 
@@ -202,17 +200,22 @@ def lock(request: HttpRequest) -> None:
     """The keys of this browser's session are gone; the person stays signed in."""
     end_key_session(request)
     request.session.pop(KEY_SESSION, None)
-    BrowserSession.objects.filter(pk=request.session.get(BROWSER_SESSION)).update(key_session="")
+    browser_of(request).update(key_session="")
     request.holder = None  # type: ignore[attr-defined]
 
 
 def sign_out(request: HttpRequest) -> None:
     """Lock, then forget this browser."""
-    browser = request.session.get(BROWSER_SESSION)
     end_key_session(request)
-    BrowserSession.objects.filter(pk=browser).delete()
+    browser_of(request).delete()
     logout(request)
     request.holder = None  # type: ignore[attr-defined]
+
+
+def browser_of(request: HttpRequest) -> QuerySet[BrowserSession]:
+    """The row of the browser that asks; empty for staff who came through Django's own sign-in."""
+    browser = request.session.get(BROWSER_SESSION)
+    return BrowserSession.objects.filter(pk=browser) if browser else BrowserSession.objects.none()
 
 
 def end_key_session(request: HttpRequest) -> None:

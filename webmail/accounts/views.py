@@ -27,7 +27,7 @@ from webmail.accounts import activity
 from webmail.accounts import sign_in as sign_in_acts
 from webmail.accounts.forms import SettingsForm
 from webmail.accounts.gates import SeeOther, is_fragment, signed_in
-from webmail.accounts.models import BrowserSession, User
+from webmail.accounts.models import User
 from webmail.accounts.passwords import check_new_password
 from webmail.accounts.secret_body import SecretRequest, secret_fields
 from webmail.accounts.sign_in import Refused
@@ -121,14 +121,13 @@ def lock(request: HttpRequest) -> HttpResponse:
 def lock_all(request: HttpRequest) -> HttpResponse:
     """Panic: keys away from every session; with POST ``sign_out=1`` other browsers sign out too."""
     user = current_user(request)
-    keep = request.session.get(sign_in_acts.BROWSER_SESSION)
     others = request.POST.get("sign_out") == "1"
     sign_in_acts.lock_everywhere(user, sign_out_others=others)
     request.session.pop(sign_in_acts.KEY_SESSION, None)
     request.holder = None  # type: ignore[attr-defined]
     if others:
         update_session_auth_hash(request, user)
-        BrowserSession.objects.filter(pk=keep).update(revoked_at=None)
+        sign_in_acts.browser_of(request).update(revoked_at=None)
     messages.success(request, _("All sessions are locked. Your password opens them again."))
     return _stay(request)
 

@@ -65,9 +65,7 @@ def usual_signers(user_id: uuid.UUID | str, addresses: Iterable[str]) -> set[str
     }
 
 
-def is_counted(
-    user_id: uuid.UUID | str, address: str, *, message_id: str, signer: str
-) -> bool:
+def is_counted(user_id: uuid.UUID | str, address: str, *, message_id: str, signer: str) -> bool:
     """Whether this very mail is among those that :func:`of` counts."""
     return SeenMail.objects.filter(
         correspondent__user_id=user_id,

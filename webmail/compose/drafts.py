@@ -41,6 +41,7 @@ ATTACHMENTS_COUNT: Final = 100
 AUTOSAVE_ATTACHMENT_BYTES: Final = 512 * 1024
 """Autosave repeats attachments in the Drafts folder up to this size; a save on wish always does."""
 NAME_LENGTH: Final = 200
+UNTOUCHED_FOR: Final = timedelta(days=1)
 FILING_LEASE: Final = timedelta(minutes=3)
 _NONCE: Final = 12
 
@@ -84,6 +85,9 @@ class About:
     sender: str = ""
     quoted: str = ""
     """The text quoted from it, to take it out again when the answer is to leave in clear."""
+    in_reply_to: str = ""
+    references: tuple[str, ...] = ()
+    """Message-IDs with their brackets: the form does not carry them."""
 
 
 @dataclass(frozen=True)
@@ -178,18 +182,15 @@ def listed(user: User) -> list[Draft]:
 
 
 def start(
-    holder: KeyHolderSession,
-    user: User,
-    content: Content,
-    about: About,
-    *,
-    pk: uuid.UUID | None = None,
+    holder: KeyHolderSession, user: User, content: Content, about: About, *, untouched: bool = False
 ) -> Draft:
-    """A new draft with a first version. Raises ProtocolError."""
+    """A new draft with a first version. ``untouched``: nobody wrote in it yet, so that it does not
+    lie in the Drafts folder until somebody does. Raises ProtocolError."""
     sealed_about = _seal(holder, json.dumps(asdict(about)).encode())
-    draft = Draft(id=pk or uuid.uuid4(), user=user, sealed_about=sealed_about)
+    draft = Draft(user=user, sealed_about=sealed_about)
     draft.mail = _seal_draft(holder, content, [])
     draft.version = 1
+    draft.imap_version = 1 if untouched else 0
     draft.save(force_insert=True)
     return draft
 
@@ -205,7 +206,8 @@ def read_about(holder: KeyHolderSession, draft: Draft) -> About:
     if not draft.sealed_about:
         return About()
     plain = door.call(holder, "open_fields", {"items": [bytes(draft.sealed_about)]})["items"][0]
-    return About(**json.loads(plain))
+    told = json.loads(plain)
+    return About(**{**told, "references": tuple(told.get("references", ()))})
 
 
 def save(
@@ -396,7 +398,8 @@ def resume(holder: KeyHolderSession, user: User, message: Message) -> Draft:
     content = from_wire(opened)
     if not content.sender.address:
         content = replace(content, sender=Mailbox("", user.address))
-    draft = start(holder, user, content, About())
+    about = About(in_reply_to=content.in_reply_to, references=content.references)
+    draft = start(holder, user, content, about)
     for each in opened.get("attachments") or []:
         attach(
             holder,
@@ -410,6 +413,14 @@ def resume(holder: KeyHolderSession, user: User, message: Message) -> Draft:
     # Adopted: the next filing takes the old copy away.
     Draft.objects.filter(pk=draft.pk).update(imap_uid=message.uid, imap_uid_validity=validity)
     return draft
+
+
+def drop_untouched() -> None:
+    """Forget answers that were begun and never written in."""
+    old = timezone.now() - UNTOUCHED_FOR
+    Draft.objects.filter(
+        version=1, imap_version=1, imap_uid__isnull=True, updated_at__lt=old
+    ).delete()
 
 
 def waiting_for_filing() -> QuerySet[Draft]:

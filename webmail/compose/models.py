@@ -171,6 +171,13 @@ class Outgoing(models.Model):
 
     class Meta:
         ordering = ["-queued_at"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["draft"],
+                condition=~models.Q(state="cancelled"),
+                name="draft_sent_once",
+            )
+        ]
         indexes = [
             models.Index(fields=["user", "-queued_at"], name="outgoing_by_user"),
             models.Index(fields=["state", "next_at"], name="outgoing_to_move"),

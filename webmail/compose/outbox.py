@@ -105,7 +105,7 @@ def queue(
     """Write the mail down; from now on it is sent, held or shown, and never lost.
 
     ``pk`` was made with the form: the second press of Send finds the first one's row and changes
-    nothing. Returns the row and whether it is new. Raises ProtocolError (forged) when the id is
+    nothing; so does a second page with the same draft. Returns the row and whether it is new. Raises ProtocolError (forged) when the id is
     another user's.
     """
     folder, uid, flag = answers or (None, None, "")
@@ -139,10 +139,13 @@ def queue(
             )
             transaction.on_commit(lambda: ring(pk))
     except IntegrityError as error:
-        known = Outgoing.objects.filter(pk=pk, user=user).first()
-        if known is None:
+        known = Outgoing.objects.filter(user=user).filter(
+            Q(pk=pk) | (Q(draft=draft) & Q(draft__isnull=False) & ~Q(state=State.CANCELLED))
+        )
+        found = known.first()
+        if found is None:
             raise ProtocolError(ErrorCode.FORGED, "sending id") from error
-        return known, False
+        return found, False
     failpoint("queue.after_commit")
     return row, True
 

@@ -44,6 +44,7 @@ def file_draft(pk: str) -> None:
 def sweep() -> None:
     """Ring for mail and drafts that wait; the broker may have lost everything."""
     outbox.sweep()
+    drafts.drop_untouched()
     paused = timezone.now() - DRAFT_PAUSE
     waiting = drafts.waiting_for_filing().filter(updated_at__lt=paused)
     for pk in waiting.values_list("pk", flat=True)[:100]:

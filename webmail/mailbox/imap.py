@@ -632,7 +632,7 @@ def _whole_lines(lines: Sequence[Any]) -> Iterator[list[Any]]:
     """Groups of raw response items that make one response (a literal is a tuple plus its tail)."""
     current: list[Any] = []
     for line in lines:
-        if line is None or line == b"":
+        if line is None or (line == b"" and not current):
             continue
         current.append(line)
         if not isinstance(line, tuple):
