@@ -76,8 +76,8 @@ def parse(text: str) -> Search:
             break
         negated, operator, quoted, bare = match.groups()
         value = quoted if quoted is not None else bare
-        if not value:
-            continue
+        if not value or value.lower() in OPERATORS:
+            continue  # still being typed
         if operator == "in" and value.lower() in {"anywhere", "all"}:
             everywhere = True
             continue

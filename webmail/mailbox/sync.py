@@ -175,7 +175,9 @@ class _Run:
 
     def _start_over(self, selected: Selected) -> None:
         with transaction.atomic():
-            Message.objects.filter(folder=self.folder).delete()
+            if self.folder.uid_validity:
+                # A folder never read before may hold rows that were moved into it just now.
+                Message.objects.filter(folder=self.folder).delete()
             self._move_cursor(
                 uid_validity=selected.uid_validity,
                 uid_next=1,
