@@ -60,7 +60,7 @@ TOKEN_DAMAGED: Final = "token.damaged"  # noqa: S105
 TOKEN_IMPRINT: Final = "token.imprint"  # noqa: S105
 """The token is about other octets."""
 TOKEN_SIGNATURE: Final = "token.signature"  # noqa: S105
-"""The token's own signature or digest does not hold. params: code (of that fact)."""
+"""The token's own signature or digest does not hold. params: reason (code of that fact)."""
 TOKEN_USAGE: Final = "token.usage"  # noqa: S105
 """The signer's certificate is not for timestamps alone (RFC 3161 §2.3)."""
 

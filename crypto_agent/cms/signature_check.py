@@ -96,7 +96,8 @@ def scheme_of(algorithm: Algorithm, digest: str) -> Scheme:
     ):
         if name in table:
             # RFC 8933 §4: signature and content use the same digest
-            if (table[name] or digest) != digest or digest not in _HASHES:
+            named: str = table[name]
+            if (named or digest) != digest or digest not in _HASHES:
                 raise Unacceptable(failed(facts.SIGNATURE_DIGEST_RULE, algorithm=name))
             return Scheme(family, digest)
     if name == oids.RSA_PSS:

@@ -142,7 +142,12 @@ def sign(
         der.attribute(oids.SMIME_CAPABILITIES, capabilities.OWN),
     ]
     return sign_as(
-        content, key, content_type=oids.DATA, detached=detached, attributes=attributes, scheme=scheme
+        content,
+        key,
+        content_type=oids.DATA,
+        detached=detached,
+        attributes=attributes,
+        scheme=scheme,
     )
 
 
@@ -154,10 +159,12 @@ def sign_as(
     detached: bool,
     attributes: Sequence[bytes],
     scheme: str | None = None,
+    certificates: bool = True,
 ) -> SignedDraft:
     """Like :func:`sign`, for any content type and with other signed attributes.
 
     contentType, messageDigest, signingCertificateV2 and CMSAlgorithmProtection are always added.
+    ``certificates``: put the signer's certificate and chain into the message.
     """
     signer = parts(key.certificate)
     scheme = scheme or _scheme_for(signer)
@@ -195,7 +202,7 @@ def sign_as(
         imprint=hashlib.sha256(value).digest(),
         content_type=content_type,
         content=None if detached else content,
-        certificates=_bag(key),
+        certificates=_bag(key) if certificates else (),
         digest_algorithm=algorithms.digest_algorithm,
         signer=fields,
     )
@@ -243,7 +250,11 @@ def finish(draft: SignedDraft, token: bytes | None) -> bytes:
         der.integer(version),
         der.set_of([draft.digest_algorithm]),
         *der.wrap(der.SEQUENCE, [der.oid(draft.content_type), *content]),
-        der.set_of(draft.certificates, tag=der.CONTEXT_CONSTRUCTED),
+        *(
+            [der.set_of(draft.certificates, tag=der.CONTEXT_CONSTRUCTED)]
+            if draft.certificates
+            else []
+        ),
         der.set_of([der.sequence(draft.signer, unsigned)]),
     ]
     return content_info(oids.SIGNED_DATA, der.wrap(der.SEQUENCE, signed_data))

@@ -85,7 +85,9 @@ def oaep_parameters(encoded: bytes) -> OaepParameters:
     if source["algorithm"].dotted != oids.P_SPECIFIED:
         raise CmsError(UNSUPPORTED)
     label = bytes(source["parameters"].native or b"")
-    return OaepParameters(_digest(value["hash_algorithm"]), _mgf1(value["mask_gen_algorithm"]), label)
+    return OaepParameters(
+        _digest(value["hash_algorithm"]), _mgf1(value["mask_gen_algorithm"]), label
+    )
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,9 @@ def timestamp_info(encoded: bytes) -> TimestampInfo:
     accuracy = value["accuracy"]
     spread: int | None = None
     if not isinstance(accuracy, core.Void):
-        seconds, millis, micros = (accuracy[name].native for name in ("seconds", "millis", "micros"))
+        seconds, millis, micros = (
+            accuracy[name].native for name in ("seconds", "millis", "micros")
+        )
         # rounded up: an accuracy never claims more than it has
         spread = int(seconds or 0) * 1000 + int(millis or 0) + (1 if micros else 0)
     nonce = value["nonce"].native

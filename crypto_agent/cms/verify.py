@@ -346,10 +346,9 @@ def _check(
     signer, signature = _signature_fact(
         info, digest_name, content_type, attributes, attributes_fact, subject, candidates, findings
     )
-    if info.signed_attributes is None and digest.code == facts.DIGEST_OK:
+    if info.signed_attributes is None and digest.passed and not signature.passed:
         # Without attributes the signature is the only proof for the content
-        if not signature.passed:
-            digest = unknown(signature.code, **signature.params)
+        digest = unknown(signature.code, **signature.params)
     return Signer(
         index=index,
         certificate=None if signer is None else signer.encoded,
@@ -377,7 +376,7 @@ def _digest_name(algorithm: Algorithm) -> str | None:
 
 
 def _candidates(info: _SignerInfo, bag: list[Parts]) -> list[Parts]:
-    """Step 2: the certificates that the sid can mean (RFC 5652 §5.3). Several may share a key id."""
+    """Step 2: the certificates that the sid can mean; several may share a key identifier."""
     if info.key_identifier is not None:
         return [one for one in bag if one.has_key_identifier(info.key_identifier)]
     issuer = info.issuer or b""
@@ -602,4 +601,3 @@ def _tokens(encoded: bytes | None) -> tuple[bytes, ...]:
     except CmsError:
         return ()
     return tuple(token for values in attributes.get(oids.TIMESTAMP_TOKEN, []) for token in values)
-
