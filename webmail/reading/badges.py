@@ -441,6 +441,20 @@ _NOTICE_WORDS: Final[dict[str, tuple[str, Word]]] = {
             "and a reply does not quote it."
         ),
     ),
+    "signature.partial": (
+        AMBER,
+        gettext_lazy(
+            "Only a part of this mail is signed. What is not signed could come from anybody."
+        ),
+    ),
+    "signature.unreadable": (
+        NEUTRAL,
+        gettext_lazy("This mail carries a signature that cannot be read; it counts as not signed."),
+    ),
+    "certificates.only": (
+        NEUTRAL,
+        gettext_lazy("This mail carries certificates and no text."),
+    ),
     "message.damaged": (
         AMBER,
         gettext_lazy(

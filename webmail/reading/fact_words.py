@@ -12,9 +12,36 @@ from django.utils.translation import gettext_lazy as _
 
 FACT_WORDS: Final[dict[str, str | Promise]] = {
     # --- the bytes, and the signature over them
-    "digest.match": _("The text is exactly what was signed."),
+    "digest.ok": _("The text is exactly what was signed."),
+    "digest.two_contents": _(
+        "The signature brings a second text, different from the one shown. Treat it as a forgery."
+    ),
+    "digest.no_content": _("The text that was signed is missing."),
+    "digest.algorithm_unknown": _("The text was summed up by a method that is not known here."),
+    "digest.algorithm_weak": _(
+        "The text was summed up by an outdated method, which lets texts be exchanged."
+    ),
     "digest.mismatch": _("The text was changed after it was signed."),
-    "signature.valid": _("The signature was made with the key of this certificate."),
+    "signature.ok": _("The signature was made with the key of this certificate."),
+    "signature.no_certificate": _(
+        "The mail does not bring the certificate it was signed with, and it is not known here."
+    ),
+    "signature.certificate_damaged": _("The certificate of the signature cannot be read."),
+    "signature.algorithm_unknown": _("It was signed with a method that is not known here."),
+    "signature.digest_weak": _("It was signed with an outdated method, which can be forged."),
+    "signature.key_weak": _("The key it was signed with is too weak to prove anything today."),
+    "signature.key_refused": _("The key it was signed with is of a kind that is not accepted."),
+    "signature.key_mismatch": _("The kind of signature does not fit the key of the certificate."),
+    "signature.attributes_not_der": _("The signed details are not written as the rules demand."),
+    "signature.attributes": _("Signed details are missing, doubled or contradict each other."),
+    "signature.content_type": _("The signature was made for another kind of content."),
+    "signature.algorithm_protection": _(
+        "The method named in the signature is not the one it was made with."
+    ),
+    "signature.signing_certificate": _(
+        "The signature names another certificate than the one it came with."
+    ),
+    "signature.digest_rule": _("The signature combines methods that must not be combined."),
     "signature.invalid": _("The signature does not belong to this mail or to this certificate."),
     "signature.none": _("Nobody signed this mail."),
     "signature.other_signer_bad": _(
@@ -68,7 +95,6 @@ FACT_WORDS: Final[dict[str, str | Promise]] = {
     "chain.not_yet_valid": _(
         "The certificate of %(certificate)s is valid only from %(not_before)s."
     ),
-    "chain.revoked": _("The certificate of %(certificate)s was withdrawn on %(at)s."),
     "chain.not_a_ca": _("%(certificate)s is in the chain, but may not issue certificates."),
     "chain.path_length": _("The chain is longer than %(certificate)s allows."),
     "chain.policy": _("The chain breaks the rules (policies) of one of its authorities."),
@@ -103,6 +129,7 @@ FACT_WORDS: Final[dict[str, str | Promise]] = {
     "revocation.crl_unsupported": _(
         "The list of withdrawn certificates uses a form that is not supported here."
     ),
+    "revocation.crl_future": _("The list of withdrawn certificates is dated in the future."),
     "revocation.crl_partial": _("The list of withdrawn certificates covers only a part of them."),
     "revocation.crl_scope": _("The list of withdrawn certificates is not about this one."),
     "revocation.crl_after_expiry": _(
@@ -112,6 +139,7 @@ FACT_WORDS: Final[dict[str, str | Promise]] = {
     "revocation.ocsp_signature": _("The authority's answer about the certificate is not genuine."),
     "revocation.ocsp_responder": _("The answer about the certificate comes from somebody else."),
     "revocation.ocsp_unknown": _("The authority says that it does not know this certificate."),
+    "revocation.ocsp_future": _("The authority's answer about the certificate is of the future."),
     "revocation.ocsp_refused": _("The authority did not answer about the certificate."),
     "revocation.ocsp_other": _("The authority's answer is about another certificate."),
     "revocation.ocsp_damaged": _("The authority's answer about the certificate cannot be read."),
@@ -124,6 +152,11 @@ FACT_WORDS: Final[dict[str, str | Promise]] = {
     # --- time
     "time.proven": _("%(tsa)s certified that the signature existed on %(time)s."),
     "time.none": _("Nobody certified the time; the time shown is when the mail arrived here."),
+    "token.ok": _("The time stamp belongs to this signature."),
+    "token.damaged": _("The time stamp cannot be read."),
+    "token.imprint": _("The time stamp belongs to another signature."),
+    "token.signature": _("The signature of the time stamp does not hold."),
+    "token.usage": _("The time stamp was not made by a timestamp authority."),
     "time.future": _("The time stamp names a time that is still to come."),
     "time.untrusted": _("The authority of the time stamp (%(tsa)s) is not trusted here."),
     "time.revoked": _("The certificate of the timestamp authority %(tsa)s was withdrawn."),

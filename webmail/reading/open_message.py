@@ -349,7 +349,7 @@ def _part_url(name: str, message: Message, part: str) -> str:
 def _bodies(message: Message, result: dict[str, Any]) -> tuple[list[Body], list[Body]]:
     """Bodies to show, one per group of alternatives, and the other forms of the same."""
     protected = any(each["protection"] != "unprotected" for each in result["bodies"])
-    text_first = _text_first(result["verdict"])
+    text_first = _text_first(result)
     everything = [
         Body(
             id=str(each["id"]),
@@ -382,14 +382,10 @@ def _bodies(message: Message, result: dict[str, Any]) -> tuple[list[Body], list[
     return shown, others
 
 
-def _text_first(verdict: Mapping[str, Any]) -> bool:
-    """Encrypted, not authenticated, not signed: an attacker may have built it around our text."""
-    encryption = verdict.get("encryption") or {}
-    return (
-        bool(encryption.get("encrypted"))
-        and not encryption.get("authenticated")
-        and verdict["state"] != "verified"
-    )
+def _text_first(result: Mapping[str, Any]) -> bool:
+    """Encrypted without protection against changes, and no signature that holds: an attacker may
+    have built something around somebody's text."""
+    return any(each.get("code") == "decrypt.unauthenticated" for each in result["notices"])
 
 
 def _attachments(message: Message, result: dict[str, Any]) -> list[Attachment]:
