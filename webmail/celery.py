@@ -55,6 +55,16 @@ app.conf.update(
             "schedule": settings.SYNC_INTERVAL_SECONDS,
             "options": {"expires": settings.SYNC_INTERVAL_SECONDS},
         },
+        "refresh-certificates": {
+            "task": "certificates.refresh_due",
+            "schedule": 60,
+            "options": {"expires": 60},
+        },
+        "sweep-outbox": {
+            "task": "compose.sweep",
+            "schedule": 5,  # the undo window ends here, and lost doorbells are rung again
+            "options": {"expires": 5},
+        },
         "sweep-sessions": {
             "task": "webmail.agent.tasks.sweep_sessions",
             "schedule": 30,

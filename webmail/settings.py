@@ -95,6 +95,7 @@ TEMPLATES = [
                 "webmail.accounts.context.lock_state",
                 "webmail.accounts.context.site",
                 "webmail.mailbox.context.folders",
+                "webmail.compose.context.outbox",
             ],
         },
     },

@@ -41,12 +41,12 @@ class TrustedRootForm(RootForm):
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or {}
-        if self.instance.pk is None:
+        if self.instance._state.adding:
             self._read(cleaned)
         return cleaned
 
     def _read(self, cleaned: dict[str, Any]) -> None:
-        uploaded: UploadedFile[Any] | None = cleaned.get("uploaded")
+        uploaded: UploadedFile | None = cleaned.get("uploaded")
         pasted = str(cleaned.get("pasted") or "").strip()
         if bool(uploaded) == bool(pasted):
             raise forms.ValidationError(_("Paste one certificate or choose one file."))
@@ -86,7 +86,7 @@ class TrustedRootAdmin(RootAdmin):
     search_fields = ["subject", "sha256", "note"]
     readonly_fields = ["subject", "sha256", "not_before", "not_after", "created_at"]
 
-    def get_fields(self, request: HttpRequest, obj: TrustedRoot | None = None) -> list[str]:
+    def get_fields(self, request: HttpRequest, obj: TrustedRoot | None = None) -> Any:
         if obj is None:
             return ["pasted", "uploaded", "enabled", "note"]
         return [*self.readonly_fields, "enabled", "note"]

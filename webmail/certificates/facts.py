@@ -13,7 +13,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.utils import CryptographyDeprecationWarning
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import (
+    AuthorityInformationAccessOID,
+    ExtendedKeyUsageOID,
+    NameOID,
+)
 
 from webmail.message import addresses
 
@@ -228,7 +232,7 @@ def _issuer_urls(extensions: _Extensions) -> tuple[str, ...]:
     found: list[str] = []
     if isinstance(access, x509.AuthorityInformationAccess):
         for description in access:
-            if description.access_method == x509.AuthorityInformationAccessOID.CA_ISSUERS:
+            if description.access_method == AuthorityInformationAccessOID.CA_ISSUERS:
                 location = description.access_location
                 if isinstance(location, x509.UniformResourceIdentifier):
                     found.append(location.value)

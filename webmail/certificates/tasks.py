@@ -7,7 +7,7 @@ from celery import shared_task
 from webmail.certificates import refresh
 
 
-@shared_task(name="certificates.refresh_due")
+@shared_task(name="certificates.refresh_due")  # type: ignore[untyped-decorator]
 def refresh_due() -> None:
     """Fetch due revocation lists and issuer certificates."""
     refresh.refresh_due()

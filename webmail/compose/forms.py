@@ -113,9 +113,8 @@ def _show(mailbox: Mailbox) -> str:
 def _mailboxes(typed: str, problems: list[str]) -> tuple[Mailbox, ...]:
     found = []
     for each in addresses.parse(typed.encode("utf-8", "replace")):
-        if each.address and address_key(each.address) and "." in each.address.rpartition("@")[2]:
-            found.append(Mailbox(clean(each.name), each.address))
-        elif each.address.rpartition("@")[2] == "localhost":
+        domain = each.address.rpartition("@")[2]
+        if address_key(each.address) and ("." in domain or domain == "localhost"):
             found.append(Mailbox(clean(each.name), each.address))
         else:
             shown = clean(each.name or each.address)[:80]

@@ -105,8 +105,8 @@ def queue(
     """Write the mail down; from now on it is sent, held or shown, and never lost.
 
     ``pk`` was made with the form: the second press of Send finds the first one's row and changes
-    nothing; so does a second page with the same draft. Returns the row and whether it is new. Raises ProtocolError (forged) when the id is
-    another user's.
+    nothing; so does a second page with the same draft. Returns the row and whether it is new.
+    Raises ProtocolError (forged) when the id is another user's.
     """
     folder, uid, flag = answers or (None, None, "")
     failpoint("queue.before_commit")
