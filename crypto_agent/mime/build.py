@@ -345,6 +345,12 @@ def _stuffed(line: str) -> str:
     return f" {line}" if line.startswith((" ", "From ", ">")) else line
 
 
+def check_attachment(attachment: Attachment) -> None:
+    """Raises RefusedValueError for one that cannot be written."""
+    if attachment.cid and not _CONTENT_ID.fullmatch(attachment.cid):
+        raise RefusedValueError("content id")
+
+
 def attachment_entity(attachment: Attachment) -> bytes:
     """One attachment. A mail in a mail stays readable as such when it is 7-bit, as RFC 2046 §5.2.1
     wants; otherwise its octets travel untouched under the name of a file."""
@@ -362,9 +368,8 @@ def attachment_entity(attachment: Attachment) -> bytes:
     disposition = "inline" if attachment.inline else "attachment"
     lines = f"Content-Type: {kind}" + (writing.parameter("name", name) if name else "") + "\r\n"
     lines += f"Content-Transfer-Encoding: {encoding}\r\n"
+    check_attachment(attachment)
     if attachment.cid:
-        if not _CONTENT_ID.fullmatch(attachment.cid):
-            raise RefusedValueError("content id")
         lines += f"Content-ID: <{attachment.cid}>\r\n"
     lines += f"Content-Disposition: {disposition}"
     lines += (writing.parameter("filename", name) if name else "") + "\r\n\r\n"

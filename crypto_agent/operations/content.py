@@ -216,7 +216,7 @@ def _errant(part: Part, here: Surroundings, content: Content, walker: Walker) ->
 
 def _holds(opened: Opened) -> bool:
     """Whether every signer of the part's innermost signature signed these very octets."""
-    layer = opened.innermost_signed
+    layer = opened.author_signature
     if layer is None or layer.signed is None or not layer.signed.signers:
         return False
     return all(each.digest.passed and each.signature.passed for each in layer.signed.signers)

@@ -19,6 +19,8 @@ HOLD: Final = "hold"
 """Mail waiting for its release."""
 RELEASE: Final = "release"
 """Mail signed at release, waiting for its timestamp."""
+DRAFT: Final = "draft"
+"""The part of a draft that proves that this vault wrote it."""
 FIELDS: Final = "fields"
 """Cached subjects, snippets and verdicts of list rows."""
 

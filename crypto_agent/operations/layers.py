@@ -35,6 +35,13 @@ _PKCS7_SIGNATURE: Final = frozenset(
 )
 _OPAQUE_TYPES: Final = frozenset({"application/octet-stream", "application/binary"})
 
+_NAMES: Final = {
+    "signed": SIGNED,
+    "enveloped": ENCRYPTED,
+    "auth-enveloped": ENCRYPTED,
+    "compressed": COMPRESSED,
+}
+
 LOCKED: Final = "decrypt.locked"
 """Encrypted, and this process holds no keys."""
 
@@ -70,7 +77,24 @@ class Opened:
         return any(layer.kind == ENCRYPTED for layer in self.layers)
 
     @property
-    def innermost_signed(self) -> Layer | None:
+    def author_signature(self) -> Layer | None:
+        """The innermost signature, if it is about what is shown.
+
+        One that lies outside of all encryption only says who handed a ciphertext on: anybody can
+        sign somebody else's.
+        """
+        for layer in reversed(self.layers):
+            if layer.kind == SIGNED:
+                return layer
+            if layer.kind == ENCRYPTED:
+                break
+        return None
+
+    @property
+    def carrier_signature(self) -> Layer | None:
+        """The innermost signature of all, when it is not the author's."""
+        if self.author_signature is not None:
+            return None
         return next((each for each in reversed(self.layers) if each.kind == SIGNED), None)
 
 

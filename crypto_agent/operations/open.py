@@ -132,8 +132,9 @@ def _read(reading: _Reading, request: _Request, walker: Walker) -> None:
         encrypted=opened.encrypted and not opened.problem,
     )
     # 3. Who signed: the innermost signature of the envelope speaks for the author.
-    signed = opened.innermost_signed
-    reading.verdict = _judge(reading, request, signed, root=True)
+    # One outside of all encryption is judged too, but does not cover what is shown.
+    signed = opened.author_signature or opened.carrier_signature
+    reading.verdict = _judge(reading, request, signed, root=opened.carrier_signature is None)
     holds = _signature_holds(reading.verdict)
     # 4. What it says.
     if not reading.notices and not opened.problem:
@@ -186,9 +187,10 @@ def _is_intact(found: Sequence[Layer], *, signed_below: bool) -> bool:
     for layer in reversed(found):
         if layer.kind == layers.SIGNED and signed_below:
             covered = True
-        if layer.kind == layers.ENCRYPTED and not covered:
-            if layer.decrypted is None or not layer.decrypted.authenticated:
-                return False
+        if layer.kind != layers.ENCRYPTED or covered:
+            continue
+        if layer.decrypted is None or not layer.decrypted.authenticated:
+            return False
     return True
 
 
@@ -219,6 +221,8 @@ def _tell_layers(reading: _Reading, opened: Opened) -> None:
     for layer in opened.layers[:-1]:
         if layer.problem:
             reading.tell("signature.unreadable")
+    if opened.carrier_signature is not None and not opened.problem:
+        reading.tell("signature.outside_encryption")
     if last is not None and last.kind == layers.CERTIFICATES:
         reading.tell("certificates.only")
     if (
@@ -236,7 +240,7 @@ def _tell_errant(reading: _Reading, request: _Request) -> None:
             reading.tell("decrypt.mixed")
         if found.problem in _PROBLEM_NOTICES:
             reading.tell(_PROBLEM_NOTICES[found.problem])
-        signed = found.innermost_signed
+        signed = found.author_signature
         if signed is not None and signed.signed is not None:
             reading.tell("signature.partial")
             if reading.verdict["signer"] is None:
@@ -252,11 +256,11 @@ def _tell_errant(reading: _Reading, request: _Request) -> None:
 def _result(reading: _Reading, request: _Request, walker: Walker) -> dict[str, Any]:
     if not reading.verdict:
         reading.verdict = _judge(reading, request, None, root=True)
-    verdict, view, opened = reading.verdict, reading.view, reading.opened
+    verdict, opened = reading.verdict, reading.opened
     holds = _signature_holds(verdict)
     verdict["layers"] = _layers(reading, request)
     signer = verdict["signer"]
-    layer = opened.innermost_signed if opened is not None else None
+    layer = opened.author_signature if opened is not None else None
     if signer is not None and layer is not None and layer.signed is not None:
         _add_hints(signer, layer)
     encrypted = bool(verdict["encryption"]["encrypted"])
