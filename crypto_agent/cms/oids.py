@@ -120,6 +120,7 @@ ZLIB_COMPRESS: Final = "1.2.840.113549.1.9.16.3.8"  # RFC 3274 §2
 AES_128_WRAP: Final = "2.16.840.1.101.3.4.1.5"
 AES_192_WRAP: Final = "2.16.840.1.101.3.4.1.25"
 AES_256_WRAP: Final = "2.16.840.1.101.3.4.1.45"
+CMS_3DES_WRAP: Final = "1.2.840.113549.1.9.16.3.6"
 X963_SCHEMES: Final = {
     "1.3.133.16.840.63.0.2": "sha1",  # dhSinglePass-stdDH; openssl's choice when not told
     "1.3.132.1.11.0": "sha224",

@@ -6,10 +6,12 @@ None, and the caller goes on with a random key (RFC 3218 §2.3.2).
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.asymmetric.mlkem import (
@@ -18,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.mlkem import (
 )
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.ciphers import Cipher, modes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.kdf.x963kdf import X963KDF
 from cryptography.hazmat.primitives.keywrap import aes_key_unwrap, aes_key_wrap
@@ -37,8 +40,15 @@ RECIPIENT_LIMIT: Final = 1000
 RSA_MINIMUM_BITS: Final = 2048
 """Smaller keys are not encrypted to (RFC 8551 §1.5, RFC 8550 §4.4)."""
 
-_WRAPS: Final = {oids.AES_128_WRAP: 16, oids.AES_192_WRAP: 24, oids.AES_256_WRAP: 32}
-"""Key wrap to octets of its key (RFC 3565 §2.3.2)."""
+_WRAPS: Final = {
+    oids.AES_128_WRAP: 16,
+    oids.AES_192_WRAP: 24,
+    oids.AES_256_WRAP: 32,
+    oids.CMS_3DES_WRAP: 24,
+}
+"""Key wrap to octets of its key (RFC 3565 §2.3.2, RFC 3370 §4.3.1)."""
+
+_3DES_WRAP_VECTOR: Final = bytes.fromhex("4adda22c79e82105")  # RFC 3217 §3.2
 
 _ZERO_TAG: Final = der.CONTEXT
 _EXPLICIT_0: Final = der.CONTEXT_CONSTRUCTED
@@ -249,7 +259,7 @@ class Way:
             return None
         for key in _agreement_keys(entry.algorithm.name, self.wrap, secret, entry.material):
             try:
-                return aes_key_unwrap(key, entry.encrypted)
+                return _unwrap(self.wrap.name, key, entry.encrypted)
             except Exception:  # noqa: S112 - the wrap proves itself; the next encoding may fit
                 continue
         return None
@@ -259,7 +269,7 @@ class Way:
             return None
         secret = self.key.decapsulate(entry.ciphertext)
         key = _kem_key(secret, entry.wrap.encoded, entry.key_size, entry.material)
-        return aes_key_unwrap(key, entry.encrypted)
+        return _unwrap(entry.wrap.name, key, entry.encrypted)
 
 
 def way_in(entry: Entry, key: DecryptionKey, certificate: Parts) -> Way | None:
@@ -318,7 +328,8 @@ def _agreement_way(entry: Agreement, key: DecryptionKey, certificate: Parts) -> 
         return None
     algorithm = der.algorithm(certificate.key_algorithm, certificate.key_parameters)
     peer_spki = der.sequence(algorithm, der.bit_string(entry.point))
-    return Way(key, entry, name, weak=False, peer_spki=peer_spki, wrap=wrap)
+    weak = wrap.name == oids.CMS_3DES_WRAP
+    return Way(key, entry, name, weak, peer_spki=peer_spki, wrap=wrap)
 
 
 def _agreement_keys(
@@ -340,6 +351,26 @@ def _agreement_keys(
             # RFC 8418 §2.2: ukm, when there is one, is also the salt
             for salt in {material, None}:
                 yield HKDF(digest, size, salt, info).derive(secret)
+
+
+def _unwrap(algorithm: str, key: bytes, wrapped: bytes) -> bytes:
+    """Unwrap a content key. Raises when the wrapping key is another."""
+    if algorithm != oids.CMS_3DES_WRAP:
+        return aes_key_unwrap(key, wrapped)
+    # RFC 3217 §3.2, for reading only
+    if len(wrapped) != 40:
+        raise ValueError("length")
+    reverse = _3des_decrypt(key, _3DES_WRAP_VECTOR, wrapped)[::-1]
+    plain = _3des_decrypt(key, reverse[:8], reverse[8:])
+    content_key, checksum = plain[:24], plain[24:]
+    if hashlib.sha1(content_key, usedforsecurity=False).digest()[:8] != checksum:
+        raise ValueError("checksum")
+    return content_key
+
+
+def _3des_decrypt(key: bytes, vector: bytes, data: bytes) -> bytes:
+    work = Cipher(TripleDES(key), modes.CBC(vector)).decryptor()
+    return work.update(data) + work.finalize()
 
 
 def _shared_info(identifier: bytes, size: int, material: bytes | None) -> bytes:

@@ -121,10 +121,10 @@ def scheme_of(algorithm: Algorithm, digest: str) -> Scheme:
         if digest != "shake_256" or algorithm.parameters:
             raise Unacceptable(failed(facts.SIGNATURE_DIGEST_RULE, algorithm=name))
         return Scheme("ed448", digest)
-    if family := oids.ML_DSA.get(name):
-        if digest not in _ML_DSA_DIGESTS[family] or algorithm.parameters:
+    if ml_dsa := oids.ML_DSA.get(name):
+        if digest not in _ML_DSA_DIGESTS[ml_dsa] or algorithm.parameters:
             raise Unacceptable(failed(facts.SIGNATURE_DIGEST_RULE, algorithm=name))
-        return Scheme(family, digest)
+        return Scheme(ml_dsa, digest)
     raise Unacceptable(unknown(facts.SIGNATURE_UNKNOWN, algorithm=name))
 
 

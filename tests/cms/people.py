@@ -155,6 +155,7 @@ def person(
     purpose: str = "mail",
     key_identifier: bool = True,
     serial: int = 0,
+    key_usage: bool = True,
 ) -> Person:
     """Somebody with a key of ``kind``, certified by the root. ``purpose``: mail or timestamp."""
     key = private_key(kind, name)
@@ -175,18 +176,17 @@ def person(
             x509.SubjectAlternativeName([x509.RFC822Name(f"{name}@acme.example")]), critical=False
         )
         .add_extension(
-            _usage(
-                digital_signature=not kind.startswith(("x25519", "ml-kem")),
-                key_encipherment=kind.startswith(("rsa", "ml-kem")) and purpose == "mail",
-                key_agreement=kind in ("p256", "p384", "p521", "x25519") and purpose == "mail",
-            ),
-            critical=True,
-        )
-        .add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(root_key.public_key()),
             critical=False,
         )
     )
+    if key_usage:
+        usages = _usage(
+            digital_signature=not kind.startswith(("x25519", "ml-kem")),
+            key_encipherment=kind.startswith(("rsa", "ml-kem")) and purpose == "mail",
+            key_agreement=kind in ("p256", "p384", "p521", "x25519") and purpose == "mail",
+        )
+        builder = builder.add_extension(usages, critical=True)
     if key_identifier:
         builder = builder.add_extension(
             x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
