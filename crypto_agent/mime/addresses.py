@@ -1,9 +1,9 @@
 """Address lists (RFC 5322 §3.4, RFC 6532) read so that a From names exactly one address or none.
 
 Where a mailbox could be read in two ways it gets no address: programs disagree about
-``"X" <alice@a>:<evil@b>`` or ``<alice@a><evil@b>``, and a signature must not be matched against the
-reading that a person does not see. Names are decoded after the list was cut, so that an encoded word
-cannot add a mailbox. Linear, without recursion; nothing is raised.
+``<alice@a><evil@b>`` or ``"X" <alice@a>:<evil@b>``, and a signature must not be matched against the
+reading that a person does not see. Names are decoded after the list was cut, so that an encoded
+word cannot add a mailbox. Linear, without recursion; nothing is raised.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def normal(address: str) -> str:
 
 
 def same(one: str, other: str) -> bool:
-    """RFC 9788 §4.4.1: A-labels and ASCII case folding. Two unclear addresses are never the same."""
+    """RFC 9788 §4.4.1: A-labels, ASCII case folding. Two unclear addresses never agree."""
     first, second = normal(one), normal(other)
     return bool(first) and _fold(first) == _fold(second)
 

@@ -1,8 +1,8 @@
 """Write outgoing messages: from a draft to the MIME entity that is signed, and the mail around it.
 
-All lines end in CRLF, are 7-bit and short enough for SMTP, so that no server on the way has a reason
-to change what was signed (RFC 8551 §3.1.3). Values that people chose cannot end a header line
-(:mod:`crypto_agent.mime.writing`). A boundary is 128 random bits: no content can contain it.
+All lines end in CRLF, are 7-bit and short enough for SMTP, so that no server on the way has a
+reason to change what was signed (RFC 8551 §3.1.3). Values that people chose cannot end a header
+line (:mod:`crypto_agent.mime.writing`). A boundary is 128 random bits: no content can contain it.
 """
 
 from __future__ import annotations
@@ -288,7 +288,7 @@ def text_entity(kind: str, text: str, *, legacy: bool = False, flowed: bool = Tr
 _FRAGILE_LINE: Final = re.compile(
     rb"^(?:From |\.)|[ \t]\r?$|[^\r\n]{79}|[^\t\r\n -~]", re.MULTILINE
 )
-"""What some server on the way changes: mbox "From ", leading dots, blanks at the end, long lines."""
+"""What servers on the way change: mbox "From ", leading dots, blanks at the end, long lines."""
 
 
 def encode_text(octets: bytes) -> tuple[str, bytes]:

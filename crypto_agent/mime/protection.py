@@ -1,9 +1,9 @@
 """Header protection: which headers of a mail the sender protected, and how (RFC 9788).
 
 Reading: ``hp=`` counts only on the Content-Type of the root of the cryptographic payload, and
-``HP-Outer`` only in that part's headers; anywhere else both are ignored (§2.1, §2.2). Two older forms
-are read and never written: ``protected-headers="v1"`` and a ``message/rfc822`` payload (RFC 8551 §3.1,
-"RFC8551HP").
+``HP-Outer`` only in that part's headers; anywhere else both are ignored (§2.1, §2.2). Two older
+forms are read and never written: ``protected-headers="v1"`` and a ``message/rfc822`` payload (RFC
+8551 §3.1, "RFC8551HP").
 
 Writing: ``hp="clear"`` for mail that is only signed, ``hp="cipher"`` for encrypted mail, with the
 policy ``hcp_baseline`` (§3.2.1).
@@ -79,8 +79,8 @@ class HeaderView:
     def all(self, name: str) -> list[bytes]:
         """The values to show of a header: the protected ones win.
 
-        From outside only what the inside lacks in a scheme that may lack it, and From, without which
-        a mail has no sender.
+        From outside only what the inside lacks in a scheme that may lack it, and From, without
+        which a mail has no sender.
         """
         if not self.protected:
             return self.outside.all(name)
@@ -154,8 +154,8 @@ def hp_outer(inside: Headers) -> list[tuple[str, bytes]]:
 def read(payload: Part, outside: Headers, *, enveloped: bool, encrypted: bool) -> HeaderView:
     """The headers of a message whose cryptographic payload is ``payload``.
 
-    ``enveloped``: at least one cryptographic layer stands above it. Without one nothing is protected,
-    whatever ``hp=`` says.
+    ``enveloped``: at least one cryptographic layer stands above it. Without one nothing is
+    protected, whatever ``hp=`` says.
     """
     nothing = HeaderView(NONE, Headers(b""), outside, encrypted)
     if not enveloped:

@@ -1,8 +1,8 @@
 """A bounded MIME scanner over raw octets: where every part begins and ends, and nothing else.
 
 Parts are offsets into the source, so that a signed part is cut exactly as it came (a re-serialised
-tree would not verify). One pass per level with C-speed searches, no recursion, and caps before work:
-a message beyond them is refused as too complex instead of being half understood.
+tree would not verify). One pass per level with C-speed searches, no recursion, and caps before
+work: a message beyond them is refused as too complex instead of being half understood.
 
 Part ids: ``"1"`` for a message of one part, ``"2"``, ``"2.1"`` for children as IMAP counts them
 (RFC 9051 §6.4.5), ``"1c"`` and ``"1c.2"`` for what a cryptographic container holds, ``"0"`` for a

@@ -1,7 +1,7 @@
 """What of a payload is shown: texts, each by itself, and attachments.
 
-Parts are never joined, whatever stands between them: HTML that opens a tag in one part and closes it
-in the next would carry the text between to a stranger (EFAIL, direct exfiltration).
+Parts are never joined, whatever stands between them: HTML that opens a tag in one part and closes
+it in the next would carry the text between to a stranger (EFAIL, direct exfiltration).
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class Content:
 
 
 def collect(payload: Part, around: Surroundings, content: Content, walker: Walker) -> None:
-    """Add what ``payload`` holds to ``content``, in the order of the mail. Raises TooComplexError."""
+    """Add what ``payload`` holds to ``content``, in the mail's order. Raises TooComplexError."""
     waiting = [(payload, around)]
     while waiting:
         part, here = waiting.pop()

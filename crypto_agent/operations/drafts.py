@@ -1,9 +1,9 @@
-"""``seal_draft`` and ``open_draft``: what is being written, as a MIME message encrypted to its writer.
+"""``seal_draft`` and ``open_draft``: what is being written, as a message encrypted to its writer.
 
-A draft lies on the mail server, where others may put messages too. Inside the encryption it carries a
-field sealed under the vault and bound to its content: without it, an encrypted message is not opened
-as a draft. Otherwise somebody's encrypted letter, moved into the Drafts folder, would be opened into
-an editor and sent on.
+A draft lies on the mail server, where others may put messages too. Inside the encryption it carries
+a field sealed under the vault and bound to its content: without it, an encrypted message is not
+opened as a draft. Otherwise somebody's encrypted letter, moved into the Drafts folder, would be
+opened into an editor and sent on.
 """
 
 from __future__ import annotations

@@ -187,9 +187,9 @@ def hold(keys: KeyAccess | None, payload: dict[str, Any]) -> dict[str, Any]:
 
 
 def require_own_keys(keys: KeyAccess, sender: str) -> None:
-    """Raises ProtocolError: no_matching_key without certificates to sign with and to encrypt our own
-    copy to; bad_request for a From that our signing certificate does not name (nobody would believe
-    that signature)."""
+    """Raises ProtocolError: no_matching_key without certificates to sign with and to encrypt our
+    own copy to; bad_request for a From that our signing certificate does not name (nobody would
+    believe that signature)."""
     keys.signing_key()
     if not keys.own_certificates():
         raise ProtocolError(ErrorCode.NO_MATCHING_KEY, "no encryption certificate")

@@ -1,8 +1,8 @@
 """Walk the cryptographic layers of a mail, from its root to what the sender wrote (RFC 8551 §3).
 
 Layers that stand one in the other from the root down are the mail's envelope; what they hold is its
-payload (RFC 9787 §4.1). A layer anywhere else is errant: it is opened only where a mailing list puts
-it, as a direct part of a ``multipart/mixed`` payload, and it never lifts the mail. One in an
+payload (RFC 9787 §4.1). A layer anywhere else is errant: it is opened only where a mailing list
+puts it, as a direct part of a ``multipart/mixed`` payload, and it never lifts the mail. One in an
 attachment, in a mail within the mail or among alternatives stays closed.
 """
 
@@ -227,8 +227,8 @@ def verify_detached(signature: bytes, content: bytes) -> SignedMessage:
     """Check a detached signature over a part exactly as it stands in the source.
 
     A part that came with bare LF is first taken in canonical form, line ends CRLF (RFC 8551
-    §3.1.1): that is what its signer signed. Some programs sign binary content as it is, so the octets
-    themselves are the one other form that is tried. Raises CmsError.
+    §3.1.1): that is what its signer signed. Some programs sign binary content as it is, so the
+    octets themselves are the one other form that is tried. Raises CmsError.
     """
     canonical = canonical_lines(content)
     found = verify.verify(signature, canonical)

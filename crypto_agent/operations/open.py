@@ -2,7 +2,8 @@
 
 Payload ``{"raw", "now", "received", "trust", "want", "part"}``; the result is described in
 ``docs/agent-protocol.md``. The same operation runs in a user's agent and, without keys, in the
-verifier. It raises only for protocol trouble: a mail that cannot be read gives a result that says so.
+verifier. It raises only for protocol trouble: a mail that cannot be read gives a result that says
+so.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from crypto_agent.cms import certificate
 from crypto_agent.cms.enveloped import Decrypted
+from crypto_agent.cms.errors import CmsError
 from crypto_agent.errors import ErrorCode, ProtocolError
 from crypto_agent.mime import addresses, headers, protection
 from crypto_agent.mime.headers import Headers
@@ -291,7 +294,29 @@ def _add_hints(signer: dict[str, Any], layer: Layer) -> None:
     found = next((each for each in layer.signed.signers if each.certificate == signer["der"]), None)
     signer["bag"] = list(layer.signed.certificates)
     signer["capabilities"] = found.capabilities if found is not None else None
-    signer["encryption_certificate"] = None
+    signer["encryption_certificate"] = (
+        preferred_certificate(found.encryption_key, layer.signed.certificates)
+        if found is not None
+        else None
+    )
+
+
+def preferred_certificate(preference: bytes | None, bag: Sequence[bytes]) -> bytes | None:
+    """The certificate of ``bag`` that SMIMEEncryptionKeyPreference names (RFC 8551 §2.5.3)."""
+    if not preference:
+        return None
+    for encoded in bag:
+        try:
+            found = certificate.parts(encoded)
+        except CmsError:
+            continue
+        # [0] IMPLICIT IssuerAndSerialNumber: the same octets but for the first.
+        if preference[:1] == b"\xa0" and preference[1:] == certificate.issuer_and_serial(found)[1:]:
+            return encoded
+        # [2] IMPLICIT SubjectKeyIdentifier, shorter than 128 octets.
+        if preference[:1] == b"\x82" and found.has_key_identifier(preference[2:]):
+            return encoded
+    return None
 
 
 def _layers(reading: _Reading, request: _Request) -> list[dict[str, Any]]:

@@ -1,9 +1,9 @@
 """``release_sign`` and ``release_seal``: the moment a held mail leaves.
 
 Signing happens now, so that Date and signingTime agree whenever it was written (peers call a mail
-invalid whose two times lie an hour apart). Between the two steps the caller fetches a timestamp over
-the signature value. What was promised when the mail was held is kept, or the release is refused:
-it never leaves with less.
+invalid whose two times lie an hour apart). Between the two steps the caller fetches a timestamp
+over the signature value. What was promised when the mail was held is kept, or the release is
+refused: it never leaves with less.
 """
 
 from __future__ import annotations

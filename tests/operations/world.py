@@ -1,4 +1,5 @@
-"""The cast with real vaults and real certificates, and the openssl program as their correspondent."""
+"""The cast with real vaults and real certificates, and the openssl program as their
+correspondent."""
 
 from __future__ import annotations
 
@@ -62,7 +63,7 @@ class Member:
     def files(self, entity: Entity) -> tuple[Path, Path]:
         """PEM files of certificate and key."""
         stem = self.folder / f"{self.address}.{entity.certificate.serial_number:x}"
-        certificate, key = stem.with_suffix(".crt"), stem.with_suffix(".key")
+        certificate, key = Path(f"{stem}.crt"), Path(f"{stem}.key")
         if not key.exists():
             certificate.write_bytes(pem(entity.der))
             key.write_bytes(
