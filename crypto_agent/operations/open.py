@@ -333,7 +333,7 @@ def _layers(reading: _Reading, request: _Request) -> list[dict[str, Any]]:
 def _layer(layer: Layer, reading: _Reading, request: _Request, *, root: bool) -> dict[str, Any]:
     told: dict[str, Any] = {"kind": layer.kind, "root": root, "problem": layer.problem}
     if layer.kind == layers.SIGNED:
-        judged = _judge(reading, request, layer, root=root)
+        judged = _judged(layer, reading, request, root=root)
         signer = judged["signer"] or {}
         told |= {
             "detached": layer.detached,
@@ -347,6 +347,25 @@ def _layer(layer: Layer, reading: _Reading, request: _Request, *, root: bool) ->
     if layer.decrypted is not None:
         told |= _decrypted(layer.decrypted)
     return told
+
+
+def _judged(layer: Layer, reading: _Reading, request: _Request, *, root: bool) -> dict[str, Any]:
+    """The verdict over one signed layer; of one that is not the author's, said above the mail."""
+    opened = reading.opened
+    if opened is not None and layer is (opened.author_signature or opened.carrier_signature):
+        return reading.verdict
+    judged = _judge(reading, request, layer, root=root)
+    if root:
+        # An outer signature tells who handed the mail on; it never stands for the author's.
+        results = {judged["facts"][name]["result"] for name in ("digest", "signature")}
+        if "failed" in results:
+            reading.tell("signature.outer_failed")
+        elif judged["signer"] is not None and (
+            reading.verdict["signer"] is None
+            or judged["signer"]["fingerprint"] != reading.verdict["signer"]["fingerprint"]
+        ):
+            reading.tell("signature.carried", name=str(judged["signer"]["name"]))
+    return judged
 
 
 def _decrypted(found: Decrypted) -> dict[str, Any]:
