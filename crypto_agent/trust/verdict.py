@@ -22,6 +22,7 @@ from typing import Any, Final
 from crypto_agent.cms.facts import Fact, failed, unknown
 from crypto_agent.cms.timestamp import TokenFacts, verify_token
 from crypto_agent.cms.verify import SignedMessage, Signer
+from crypto_agent.protocol import ErrorCode, ProtocolError
 from crypto_agent.trust.addresses import AddressError, canonical_address
 from crypto_agent.trust.certificate import Certificate, PathError
 from crypto_agent.trust.identity import check_names, describe, match_address
@@ -64,6 +65,15 @@ _UNDECIDED: Final = frozenset(
 """Reasons that say nothing against a certificate: we cannot tell. All others count against it."""
 
 
+def octets(values: object) -> tuple[bytes, ...]:
+    """A list of DER values from outside, or None. Raises ProtocolError (bad_request)."""
+    if values is None:
+        return ()
+    if not isinstance(values, list | tuple) or not all(isinstance(one, bytes) for one in values):
+        raise ProtocolError(ErrorCode.BAD_REQUEST, "a list of DER values")
+    return tuple(values)
+
+
 @dataclass(frozen=True)
 class TrustMaterial:
     """What the web knows: anchors, fetched certificates and evidence, pins."""
@@ -77,20 +87,22 @@ class TrustMaterial:
 
     @classmethod
     def from_payload(cls, payload: Mapping[str, Any] | None) -> TrustMaterial:
-        """Plain values as they cross the border; absent keys are empty."""
+        """Plain values as they cross the border; absent keys are empty.
+
+        Raises ProtocolError (bad_request).
+        """
         payload = payload or {}
-
-        def ders(name: str) -> tuple[bytes, ...]:
-            return tuple(bytes(der) for der in payload.get(name) or ())
-
+        pins = payload.get("pins") or {}
+        if not isinstance(pins, dict):
+            raise ProtocolError(ErrorCode.BAD_REQUEST, "pins")
         return cls(
-            anchors=ders("anchors"),
-            intermediates=ders("intermediates"),
-            crls=ders("crls"),
-            ocsp=ders("ocsp"),
+            anchors=octets(payload.get("anchors")),
+            intermediates=octets(payload.get("intermediates")),
+            crls=octets(payload.get("crls")),
+            ocsp=octets(payload.get("ocsp")),
             pins={
                 str(address): frozenset(str(one).lower() for one in fingerprints)
-                for address, fingerprints in (payload.get("pins") or {}).items()
+                for address, fingerprints in pins.items()
             },
         )
 

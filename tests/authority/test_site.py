@@ -120,6 +120,31 @@ def test_a_refused_request_leaves_no_certificate(alice: User) -> None:
         issue_for(mallory, requests())
 
 
+def test_the_verifier_judges_what_the_authority_issued(alice: User) -> None:
+    [_, (encryption, chain)] = issue_for(alice, requests())
+
+    def judged() -> dict[str, Any]:
+        return door.service(
+            "verifier",
+            "judge_certificate",
+            {
+                "certificate": encryption,
+                "chain": chain,
+                "trust": material.material(),
+                "address": ALICE,
+                "purpose": "encrypt",
+                "now": int(timezone.now().timestamp() * 1000),
+            },
+        )
+
+    good = judged()
+    assert (good["usable"], good["revocation"], good["signer"]["level"]) == (True, "good", "V1")
+    revoke(IssuedCertificate.objects.filter(purpose="encrypt"))
+    lists.publish_due()
+    revoked = judged()
+    assert (revoked["usable"], revoked["revocation"]) == (False, "revoked")
+
+
 # --------------------------------------------------------------------------- revoking
 
 
