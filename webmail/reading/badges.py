@@ -485,17 +485,6 @@ _NOTICE_WORDS: Final[dict[str, tuple[str, Word]]] = {
         AMBER,
         gettext_lazy("This mail names several senders; no signature can vouch for all of them."),
     ),
-    "signature.partial": (
-        NEUTRAL,
-        gettext_lazy(
-            "A part of this mail is signed, the mail as a whole is not. "
-            "Mailing lists do that, and so do people who want to look like somebody else."
-        ),
-    ),
-    "signature.unreadable": (
-        AMBER,
-        gettext_lazy("This mail has a signature that cannot be read. It counts as not signed."),
-    ),
     "signature.outside_encryption": (
         AMBER,
         gettext_lazy(
@@ -513,10 +502,6 @@ _NOTICE_WORDS: Final[dict[str, tuple[str, Word]]] = {
             "A second signature, put on this mail on its way, does not match: "
             "something outside of the sender's own signature was changed."
         ),
-    ),
-    "certificates.only": (
-        NEUTRAL,
-        gettext_lazy("This mail carries certificates only. You can save them as a file."),
     ),
     "html.cut": (
         NEUTRAL,
