@@ -1,4 +1,4 @@
-"""Verdicts in words: every code has a sentence, green never comes from doubt, red is for failure."""
+"""Verdicts in words: every code has a sentence, doubt never looks good, red is for failure."""
 
 from __future__ import annotations
 

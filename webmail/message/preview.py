@@ -32,7 +32,7 @@ def snippet(text: str, *, is_html: bool = False) -> str:
             if words:
                 break
             continue
-        words.append(stripped[:LENGTH])
+        words.append(stripped[: LENGTH + 1])
         length += len(stripped) + 1
         if length > LENGTH:
             break

@@ -43,9 +43,9 @@ def _quote_level(line: str) -> int:
 
 def _line(line: str, budget: int) -> tuple[str, int]:
     out: list[str] = []
-    position = 0
+    position = passed = 0
     for match in _LINK_START.finditer(line):
-        if match.start() < position or budget <= 0:
+        if match.start() < max(position, passed) or budget <= 0:
             continue
         if match.start() and (line[match.start() - 1].isalnum()):
             continue
@@ -55,6 +55,7 @@ def _line(line: str, budget: int) -> tuple[str, int]:
         address = _trim(line[match.start() : rest.end()])
         target = safe_link(address)
         if target is None:
+            passed = rest.end()  # looked at once: what follows inside it is part of it
             continue
         out.append(escape(line[position : match.start()]))
         out.append(

@@ -15,9 +15,12 @@ from typing import Final
 SIZE_LIMIT: Final = 4 * 1024 * 1024
 """Characters of one HTML part shown; the rest is cut off and said so."""
 
-DEPTH_LIMIT: Final = 256
-"""Open elements counted. Table rows, cells, list items and paragraphs are not counted, because they
-need a counted parent each time; the real depth therefore stays within twice the cap of 512."""
+DEPTH_LIMIT: Final = 512
+"""How deep browsers nest. Counted by weight, because one tag may make a tree builder open several
+elements: a table also opens its body, row and cell, and any element may hold one paragraph."""
+
+_WEIGHT: Final = 2
+_TABLE_WEIGHT: Final = 6
 
 ATTRIBUTE_LIMIT: Final = 50
 """Attributes of one tag; longer lists are no mail."""
@@ -33,9 +36,13 @@ _SWALLOWED: Final = frozenset(
 )
 """Dropped with everything inside: no text of these is meant to be read in a mail."""
 
-_IMPLIED: Final = frozenset(
-    "p li td tr th tbody thead tfoot dt dd option optgroup colgroup caption rt rp".split()
-)
+_IMPLIED: Final = frozenset("p td tr th tbody thead tfoot colgroup caption".split())
+"""Not counted: one of them needs a counted parent each time, whose weight includes it."""
+
+_ITEMS: Final = {"li": {"li"}, "dd": {"dd", "dt"}, "dt": {"dd", "dt"}}
+"""An item ends the one before it, unless something else than these was opened in between."""
+
+_TRANSPARENT: Final = frozenset({"div", "address"})
 
 _FORMATTING: Final = frozenset("a b big code em font i nobr s small strike strong tt u".split())
 """Re-opened by tree builders after their parent closed: only their own end tag ends them."""
@@ -110,20 +117,39 @@ class _Depth:
 
     def __init__(self) -> None:
         self.stack: list[str] = []
+        self.weight = 0
         self.counts: Counter[str] = Counter()
         self.formatting: Counter[str] = Counter()
 
     def open(self, name: str, *, closed: bool) -> bool:
         if name in VOID or name in _IMPLIED:
             return True
-        if len(self.stack) + self.formatting.total() >= DEPTH_LIMIT:
+        if name in _ITEMS:
+            self._end_item(_ITEMS[name])
+        cost = 1 if name in _FORMATTING else _TABLE_WEIGHT if name == "table" else _WEIGHT
+        if self.weight + cost > DEPTH_LIMIT:
             return False
+        self.weight += cost
         if name in _FORMATTING:
             self.formatting[name] += 1
         else:
             self.stack.append(name)
             self.counts[name] += 1
         return True
+
+    def _end_item(self, ended: set[str]) -> None:
+        for index in range(len(self.stack) - 1, -1, -1):
+            if self.stack[index] in ended:
+                self._pop(index)
+                return
+            if self.stack[index] not in _TRANSPARENT:
+                return
+
+    def _pop(self, index: int) -> None:
+        for gone in self.stack[index:]:
+            self.counts[gone] -= 1
+            self.weight -= _TABLE_WEIGHT if gone == "table" else _WEIGHT
+        del self.stack[index:]
 
     def close(self, name: str) -> bool:
         """Whether the end tag is worth writing."""
@@ -133,14 +159,13 @@ class _Depth:
             if not self.formatting[name]:
                 return False
             self.formatting[name] -= 1
+            self.weight -= 1
             return True
         if not self.counts[name]:
             return False
         for index in range(len(self.stack) - 1, -1, -1):
             if self.stack[index] == name:
-                for gone in self.stack[index:]:
-                    self.counts[gone] -= 1
-                del self.stack[index:]
+                self._pop(index)
                 return True
             if self.stack[index] in _BOUNDARY:
                 return False
