@@ -1,0 +1,21 @@
+// The entry: one module per behaviour. Every page works without them for reading, plain compose and
+// settings; they make it faster and kinder.
+import "./requests.js";
+import "./menus.js";
+import "./toasts.js";
+import "./lock.js";
+import "./rail.js";
+import "./search.js";
+import "./preferences.js";
+import "./shortcuts.js";
+import "./forms.js";
+import "./passwords.js";
+import "./copy.js";
+import "./offline.js";
+
+if (document.querySelector("[data-list]")) {
+  import("./mail/mail.js");
+}
+if (document.querySelector("[data-compose]")) {
+  import("./compose/compose.js");
+}

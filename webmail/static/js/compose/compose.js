@@ -1,0 +1,180 @@
+// Writing mail: saving by itself, sending, and the small checks before.
+import "./recipients.js";
+import "./attachments.js";
+import { editor } from "./editor.js";
+import { fetchInto } from "../requests.js";
+import { used } from "../lock.js";
+
+const form = document.querySelector("[data-compose]");
+const saved = form.querySelector("[data-saved]");
+const AFTER_TYPING_MS = 2500;
+const AT_MOST_MS = 10_000;
+let dirtySince = 0;
+let timer = 0;
+let saving = null;
+let leaving = false;
+
+export function changed() {
+  if (!dirtySince) {
+    dirtySince = Date.now();
+    saved.textContent = form.dataset.wordsUnsaved;
+  }
+  clearTimeout(timer);
+  timer = setTimeout(save, Math.max(0, Math.min(AFTER_TYPING_MS, dirtySince + AT_MOST_MS - Date.now())));
+}
+
+function fields() {
+  const data = new FormData(form);
+  data.delete("file");
+  return data;
+}
+
+/** Save now. Resolves to true when the server has it. */
+export async function save() {
+  clearTimeout(timer);
+  if (saving) await saving;
+  if (!dirtySince || leaving) return true;
+  saving = push();
+  const done = await saving;
+  saving = null;
+  return done;
+}
+
+async function push() {
+  const began = dirtySince;
+  dirtySince = 0;
+  saved.textContent = form.dataset.wordsSaving;
+  try {
+    const response = await fetch(form.dataset.save, {
+      method: "POST",
+      body: fields(),
+      credentials: "same-origin",
+      headers: { Accept: "application/json", "HX-Request": "true" },
+    });
+    const answer = (response.headers.get("Content-Type") ?? "").includes("json") ? await response.json() : {};
+    if (response.ok) {
+      keep(answer);
+      used();
+      return true;
+    }
+    dirtySince = began;
+    saved.textContent = answer.sentence ?? form.dataset.wordsOffline;
+    if (response.status === 423) askToUnlock();
+    else if (response.status !== 409 && response.status !== 422) timer = setTimeout(save, AT_MOST_MS);
+  } catch {
+    dirtySince = began;
+    saved.textContent = form.dataset.wordsOffline;
+    timer = setTimeout(save, AT_MOST_MS);
+  }
+  return false;
+}
+
+function keep(answer) {
+  if (answer.draft) {
+    const fresh = form.elements.draft.value !== answer.draft;
+    form.elements.draft.value = answer.draft;
+    if (fresh && answer.urls?.self) history.replaceState(history.state, "", answer.urls.self);
+  }
+  if (answer.version !== undefined) form.elements.version.value = answer.version;
+  if (answer.words && !dirtySince) saved.textContent = answer.words;
+  const { urls = {} } = answer;
+  if (urls.save) form.dataset.save = urls.save;
+  if (urls.attach) form.dataset.attach = urls.attach;
+  if (urls.send) form.action = urls.send;
+  if (urls.discard) form.querySelector("[data-discard]").formAction = urls.discard;
+}
+
+const dialog = document.querySelector("[data-unlock-dialog]");
+
+async function askToUnlock() {
+  if (dialog.open) return;
+  const url = document.querySelector("[data-lock]")?.dataset.unlockUrl ?? document.querySelector("a[data-lock]")?.href;
+  await fetchInto(dialog, url);
+  dialog.showModal();
+  dialog.querySelector("input[type=password]")?.focus();
+}
+
+document.addEventListener("sealpost:locked", askToUnlock);
+document.addEventListener("sealpost:unlocked", save);
+document.addEventListener("sealpost:closing", save);
+
+form.addEventListener("input", (event) => event.target.name !== "file" && changed());
+form.addEventListener("sealpost:changed", changed);
+document.addEventListener("visibilitychange", () => document.hidden && save());
+addEventListener("beforeunload", (event) => dirtySince && !leaving && event.preventDefault());
+
+// --- sending ---------------------------------------------------------------------------------
+
+const own = () => editor.ownText();
+
+function forgotten() {
+  if (form.querySelector("[data-attachment], .uploading")) return false;
+  const words = form.dataset.attachmentWords.split("|").filter(Boolean);
+  const text = `${form.elements.subject.value}\n${own()}`.toLowerCase();
+  return words.some((word) => text.includes(word.toLowerCase()));
+}
+
+let warned = false;
+form.addEventListener("submit", async (event) => {
+  const button = event.submitter;
+  if (button?.matches("[data-discard], [data-detach]") || button?.hasAttribute("formaction")) {
+    if (button.matches("[data-discard]")) leaving = true;
+    return;
+  }
+  if (leaving) return event.preventDefault();
+  if (!warned && forgotten()) {
+    event.preventDefault();
+    warned = true;
+    const note = form.querySelector("[data-forgotten]");
+    note.querySelector("[data-forgotten-words]").textContent = form.dataset.wordsForgotten;
+    note.hidden = false;
+    form.querySelector("[data-send]").focus();
+    return;
+  }
+  if (form.querySelector(".uploading") || saving) {
+    event.preventDefault();
+    await Promise.all([saving, attachmentsDone()]);
+    form.requestSubmit(button);
+    return;
+  }
+  leaving = true;
+  clearTimeout(timer);
+  form.querySelector("[data-send] span").textContent = form.dataset.wordsSending;
+  setTimeout(() => form.querySelectorAll("[data-send]").forEach((each) => (each.disabled = true)));
+});
+
+function attachmentsDone() {
+  return new Promise((resolve) => {
+    const look = () => (form.querySelector(".uploading") ? setTimeout(look, 200) : resolve());
+    look();
+  });
+}
+
+addEventListener("pageshow", (event) => {
+  if (event.persisted) location.reload();
+});
+
+export function send() {
+  form.requestSubmit(form.querySelector("[data-send]"));
+}
+
+export function showCc(kind) {
+  form.querySelector("[data-cc-fields]").classList.remove("may-hide");
+  form.querySelector("[data-show-cc]").hidden = true;
+  form.querySelector(`#field-${kind}`).focus();
+}
+
+form.querySelector("[data-show-cc]").addEventListener("click", () => showCc("cc"));
+if (!form.querySelector(".may-hide")) form.querySelector("[data-show-cc]").hidden = true;
+
+document.addEventListener("keydown", (event) => {
+  if (!event.ctrlKey && !event.metaKey) return;
+  const key = event.key.toLowerCase();
+  if (key === "enter" && !event.isComposing) send();
+  else if (event.shiftKey && key === "c") showCc("cc");
+  else if (event.shiftKey && key === "b") showCc("bcc");
+  else return;
+  event.preventDefault();
+});
+
+editor.start({ changed, send, showCc });

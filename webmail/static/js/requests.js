@@ -1,0 +1,49 @@
+// How pages ask the server: HTMX for fragments, post() for actions. Both carry the CSRF token.
+import htmx from "../vendor/htmx-4.0.1/htmx.esm.min.js";
+import { lockedOut } from "./lock.js";
+
+const token = () => document.querySelector('meta[name="csrf-token"]')?.content ?? "";
+
+document.addEventListener("htmx:config:request", (event) => {
+  const { request } = event.detail.ctx;
+  if (request.method !== "GET") request.headers["X-CSRFToken"] = token();
+});
+
+/** Fetch a fragment into `target`. Resolves when it is in place. */
+export function fetchInto(target, url, { swap = "innerHTML", source = target, headers = {} } = {}) {
+  return htmx.ajax("GET", url, { target, swap, source, headers });
+}
+
+/** Let HTMX look at markup that was put in by hand. */
+export function process(element) {
+  htmx.process(element);
+}
+
+/** POST `pairs` ([[name, value], …] or FormData); resolves to the Response. */
+export async function post(url, pairs) {
+  const body = pairs instanceof FormData ? pairs : new URLSearchParams(pairs);
+  if (!body.has("csrfmiddlewaretoken")) body.append("csrfmiddlewaretoken", token());
+  const response = await fetch(url, {
+    method: "POST",
+    body,
+    credentials: "same-origin",
+    headers: { "HX-Request": "true", "X-CSRFToken": token() },
+  });
+  const away = response.headers.get("HX-Redirect");
+  if (away && new URL(away, location.href).origin === location.origin) location.assign(away);
+  else if (response.headers.get("HX-Refresh") === "true") location.reload();
+  else if (response.status === 423) lockedOut();
+  return response;
+}
+
+/** The nodes of a fragment; elements marked hx-swap-oob replace their namesakes at once. */
+export function unpack(html) {
+  const template = document.createElement("template");
+  template.innerHTML = html;
+  for (const element of template.content.querySelectorAll("[hx-swap-oob]")) {
+    element.removeAttribute("hx-swap-oob");
+    document.getElementById(element.id)?.replaceWith(element);
+    element.isConnected || element.remove();
+  }
+  return [...template.content.children];
+}
