@@ -60,7 +60,9 @@ def _ask(node: str, task: str, name: str, args: list[Any], timeout: float) -> An
     except BROKER_ERRORS as error:
         raise ProtocolError(ErrorCode.BROKER_GONE) from error
     try:
-        return result.get(timeout=timeout, propagate=True)
+        # Celery forbids waiting inside a task because a full pool could wait for itself. The worker
+        # waits for the relay here: another process on another queue, which never waits for it.
+        return result.get(timeout=timeout, propagate=True, disable_sync_subtasks=False)
     except CeleryTimeout as error:
         raise ProtocolError(ErrorCode.TIMEOUT) from error
     except BROKER_ERRORS as error:
