@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import subprocess
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from pathlib import Path
@@ -18,6 +19,8 @@ POLICY_OF_LEVEL = {
     "V3": "2.23.140.1.5.2.2",  # organization-validated
     "V4": "2.23.140.1.5.3.2",  # sponsor-validated: organisation and person
 }
+
+AGE = timedelta(days=365)
 
 CA_CONFIGURATION = """\
 [ca]
@@ -102,19 +105,23 @@ class ForeignAuthority:
         root = self.folder / "root"
         self._prepare(root)
         self._key(root / "ca.key")
-        openssl(
-            "req", "-x509", "-new", "-key", root / "ca.key", "-out", root / "ca.crt",
-            "-days", "7300", "-subj", f"/C=DE/O={self.name}/CN={self.name} Root",
-            "-addext", "basicConstraints=critical,CA:TRUE",
-            "-addext", "keyUsage=critical,keyCertSign,cRLSign",
-        )  # fmt: skip
+        self._sign(
+            root,
+            root / "ca.key",
+            root / "ca.crt",
+            subject=f"/C=DE/O={self.name}/CN={self.name} Root",
+            extensions="basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign\n"
+            "subjectKeyIdentifier=hash\n",
+            days=7300,
+        )
         self._prepare(self.intermediate)
         self._key(self.intermediate / "ca.key")
         self._sign(
             root, self.intermediate / "ca.key", self.intermediate / "ca.crt",
             subject=f"/C=DE/O={self.name}/CN={self.name} S-MIME CA",
             extensions="basicConstraints=critical,CA:TRUE,pathlen:0\n"
-            "keyUsage=critical,keyCertSign,cRLSign\nextendedKeyUsage=emailProtection\n",
+            "keyUsage=critical,keyCertSign,cRLSign\nextendedKeyUsage=emailProtection\n"
+            "certificatePolicies=2.5.29.32.0\n",  # any: it may vouch for every level
             days=3650,
         )  # fmt: skip
         return self
@@ -158,7 +165,7 @@ class ForeignAuthority:
             extensions += f"crlDistributionPoints=URI:{self.crl_url}\n"
         self._sign(
             self.intermediate, key, certificate,
-            subject=subject, extensions=extensions, days=730, start=start, end=end,
+            subject=subject, extensions=extensions, days=1095, start=start, end=end,
         )  # fmt: skip
         return person
 
@@ -198,10 +205,14 @@ class ForeignAuthority:
         request, extension_file = certificate.with_suffix(".csr"), certificate.with_suffix(".ext")
         openssl("req", "-new", "-utf8", "-key", key, "-out", request, "-subj", subject)
         extension_file.write_text(extensions)
-        dates = ["-startdate", start, "-enddate", end] if start else ["-days", str(days)]
+        if not start:  # a year old: people have had their certificates for a while
+            begin = datetime.now(UTC) - AGE
+            start, end = (f"{day:%Y%m%d%H%M%S}Z" for day in (begin, begin + timedelta(days=days)))
         openssl("ca", "-batch", "-notext", "-config", issuer / "ca.conf", "-in", request,
                 "-out", certificate, "-extfile", extension_file, "-preserveDN",
-                *dates)  # fmt: skip
+                "-startdate", start, "-enddate", end,
+                *(["-selfsign", "-keyfile", key] if certificate.parent == issuer else []),
+                )  # fmt: skip
 
 
 # --------------------------------------------------------------------------- mail
