@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import re
+import secrets
 import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.conf import settings
 from django.http import HttpResponse
 from django.test import Client
 
 from launcher.dovecot import Dovecot
 from tests.support.agent_node import AgentNode, running_node
 from tests.support.servers import PASSWORD as MAIL_PASSWORD
-from webmail.accounts import invitations, provision
+from webmail.accounts import invitations, provision, sign_in
 from webmail.accounts.discovery import Server
 from webmail.accounts.models import User
 from webmail.agent import nodes
@@ -35,9 +35,8 @@ RECOVERY_CODE = re.compile(r"[A-Z2-7]{4}(?:-[A-Z2-7]{4}){7}")
 def running_agents(broker: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AgentNode]:
     """One real agent node for all tests: supervisor, relay, service agents."""
     spool: Path = tmp_path_factory.mktemp("spool")
-    with running_node(broker, spool, name="accounts") as node:
+    with running_node(broker, spool, name=f"n{secrets.token_hex(4)}") as node:
         app.conf.update(broker_url=broker, result_backend=broker)
-        settings.SPOOL_DIR = spool
         yield node
 
 
@@ -51,8 +50,13 @@ def plain_static_files(settings: Any) -> None:
 
 
 @pytest.fixture
-def node(db: None, running_agents: AgentNode) -> AgentNode:
-    """The node, known to this test's database, with the authority set up."""
+def node(db: None, running_agents: AgentNode, settings: Any) -> AgentNode:
+    """The node, known to this test's database, with the authority set up.
+
+    Keys are elliptic here: they are made at once, RSA-3072 takes seconds.
+    """
+    settings.KEY_ALGORITHM = "p-256"
+    settings.SPOOL_DIR = running_agents.spool
     nodes.remember(running_agents.descriptor())
     set_up()
     return running_agents
@@ -97,9 +101,11 @@ def accept(client: Client, user: User, password: str) -> str:
 
 @pytest.fixture
 def alice(node: AgentNode) -> User:
-    """Alice, activated."""
+    """Alice, activated, and signed in nowhere. Her ``recovery_code`` is kept for tests."""
     user = add_person(ALICE, "Alice Adams")
     user.recovery_code = accept(browser(), user, ALICES_PASSWORD)  # type: ignore[attr-defined]
+    sign_in.lock_everywhere(user, sign_out_others=True)
+    user.browser_sessions.all().delete()
     user.refresh_from_db()
     return user
 

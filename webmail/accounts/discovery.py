@@ -148,8 +148,8 @@ def parse_server(url: str, kind: Kind) -> tuple[str, int, Tls]:
     try:
         port = parts.port
     except ValueError:
-        port = None
-    if tls not in ("implicit", "starttls", "none") or not parts.hostname:
+        port = 0
+    if tls not in ("implicit", "starttls", "none") or not parts.hostname or port == 0:
         raise ValidationError(
             _("%(url)s is not a server. Write it like implicit://imap.example.org:993."),
             params={"url": url[:100]},
