@@ -59,6 +59,13 @@ class Layer:
     inside: Headers | None = None
     """Header fields of the entity directly inside."""
 
+    @property
+    def protects(self) -> bool:
+        """Whether it is a cryptographic layer at all: signed by somebody, or encrypted."""
+        if self.problem:
+            return False
+        return self.kind == ENCRYPTED or (self.signed is not None and bool(self.signed.signers))
+
 
 @dataclass
 class Opened:
@@ -67,10 +74,13 @@ class Opened:
     payload: Part
     """What the layers hold; the closed container itself when one could not be opened."""
     layers: list[Layer] = field(default_factory=list)
+    closed: bool = False
+    """Whether the last layer could not be opened, so that ``payload`` is a container."""
 
     @property
     def problem(self) -> str:
-        return self.layers[-1].problem if self.layers else ""
+        """Code of why the walk ended early; "" when it did not."""
+        return self.layers[-1].problem or "cms.damaged" if self.closed else ""
 
     @property
     def encrypted(self) -> bool:
@@ -141,6 +151,7 @@ class Walker:
                 return opened
             opened.layers.append(layer)
             if inner is None:
+                opened.closed = layer.kind != CERTIFICATES  # those hold nothing to read
                 return opened
             opened.payload = inner
 
@@ -203,7 +214,9 @@ class Walker:
             decrypted = enveloped.decrypt(data, self._keys)
         except CmsError as error:
             if error.code == "decrypt.failed":
-                self.uses.append({"key": "", "operation": "decrypt.failed", "digest": digest})
+                self.uses.append(
+                    {"key": "", "operation": "decrypt", "digest": digest, "outcome": "failed"}
+                )
             raise
         self.uses.append({"key": decrypted.key_id, "operation": "decrypt", "digest": digest})
         if decrypted.content_type != oids.DATA:

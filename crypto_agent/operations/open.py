@@ -131,7 +131,7 @@ def _read(reading: _Reading, request: _Request, walker: Walker) -> None:
     reading.view = protection.read(
         opened.payload,
         root.headers,
-        enveloped=any(not layer.problem for layer in opened.layers),
+        enveloped=any(layer.protects for layer in opened.layers),
         encrypted=opened.encrypted and not opened.problem,
     )
     # 3. Who signed: the innermost signature of the envelope speaks for the author.
@@ -214,16 +214,15 @@ def _encryption(found: Sequence[Layer]) -> dict[str, Any]:
 
 def _tell_layers(reading: _Reading, opened: Opened) -> None:
     last = opened.layers[-1] if opened.layers else None
-    if last is not None and last.problem:
-        if last.kind == layers.ENCRYPTED:
-            reading.tell(_PROBLEM_NOTICES.get(last.problem, "message.damaged"))
-        elif last.detached:
-            reading.tell("signature.unreadable")
-        else:
-            reading.tell("message.damaged")
-    for layer in opened.layers[:-1]:
-        if layer.problem:
-            reading.tell("signature.unreadable")
+    if any(layer.detached and layer.problem for layer in opened.layers):
+        reading.tell("signature.unreadable")
+    if opened.closed and last is not None:
+        encrypted = last.kind == layers.ENCRYPTED
+        reading.tell(
+            _PROBLEM_NOTICES.get(last.problem, "message.damaged")
+            if encrypted
+            else "message.damaged"
+        )
     if opened.carrier_signature is not None and not opened.problem:
         reading.tell("signature.outside_encryption")
     if last is not None and last.kind == layers.CERTIFICATES:
