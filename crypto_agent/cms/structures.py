@@ -124,15 +124,6 @@ def timestamp_request(encoded: bytes) -> TimestampRequest:
     )
 
 
-@_guarded
-def timestamp_response(encoded: bytes) -> tuple[int, bytes | None]:
-    """``(PKIStatus, token DER or None)`` of a TimeStampResp (RFC 3161 §2.4.2)."""
-    value = tsp.TimeStampResp.load(encoded, strict=True)
-    status = int(value["status"]["status"])
-    token = value["time_stamp_token"]
-    return status, None if isinstance(token, core.Void) else bytes(token.dump())
-
-
 @dataclass(frozen=True)
 class TimestampInfo:
     """TSTInfo (RFC 3161 §2.4.2)."""

@@ -12,7 +12,7 @@ from crypto_agent.cms.errors import DAMAGED, CmsError
 from crypto_agent.cms.facts import Fact, failed, passed
 from crypto_agent.cms.keys import SigningKey
 from crypto_agent.cms.signed import finish, sign_as
-from crypto_agent.cms.tlv import milliseconds
+from crypto_agent.cms.tlv import Cursor, milliseconds
 from crypto_agent.cms.verify import verify
 
 REFUSED: Final = "timestamp.refused"
@@ -104,7 +104,17 @@ def read_response(
     """
     if len(response) > SIZE_LIMIT:
         raise CmsError(DAMAGED)
-    status, token = structures.timestamp_response(response)
+    # TimeStampResp ::= SEQUENCE { PKIStatusInfo, token OPTIONAL }
+    cursor = Cursor(response)
+    cursor.enter()
+    cursor.enter()
+    status = cursor.small_integer()
+    while not cursor.at_end():
+        cursor.skip()
+    cursor.leave()
+    token = None if cursor.at_end() else cursor.raw(der.SEQUENCE)
+    cursor.leave()
+    cursor.finish()
     # RFC 3161 §2.4.2: a token is present with these two, and only then
     if status not in (_GRANTED, _GRANTED_WITH_MODIFICATIONS) or token is None:
         raise CmsError(REFUSED)
