@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 from django.contrib import admin
 from django.urls import include, path
 
 from webmail.accounts.health import healthz
 
-_APPLICATIONS = {
-    "": "webmail.accounts.urls",
-    "welcome/": "webmail.onboarding.urls",
-    "pki/": "webmail.authority.urls",
-    "compose/": "webmail.compose.urls",
-    "mail/": "webmail.reading.urls",
-}
-
-urlpatterns = [path("healthz", healthz, name="healthz"), path("admin/", admin.site.urls)]
-for prefix, module in _APPLICATIONS.items():
-    if importlib.util.find_spec(module) is not None:
-        urlpatterns.append(path("" if prefix == "mail/" else prefix, include(module)))
+urlpatterns = [
+    path("healthz", healthz, name="healthz"),
+    path("admin/", admin.site.urls),
+    path("", include("webmail.accounts.urls")),
+    path("welcome/", include("webmail.onboarding.urls")),
+    path("pki/", include("webmail.authority.urls")),
+    path("compose/", include("webmail.compose.urls")),
+    path("", include("webmail.reading.urls")),
+]
 
 handler400 = "webmail.accounts.error_pages.bad_request"
 handler403 = "webmail.accounts.error_pages.permission_denied"
