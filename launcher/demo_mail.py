@@ -61,7 +61,10 @@ def make_cast(folder: Path, public: Path, base_url: str) -> Cast:
     ``trusted`` is the one whose root the demo adds to the trust list, ``unknown`` is not.
     """
     trusted = ForeignAuthority(
-        folder / "trusted", "Lighthouse Trust Services", f"{base_url}/lighthouse.crl"
+        folder / "trusted",
+        "Lighthouse Trust Services",
+        crl_url=f"{base_url}/lighthouse.crl",
+        root_crl_url=f"{base_url}/lighthouse-root.crl",
     ).create()
     unknown = ForeignAuthority(folder / "unknown", "Nobody Knows CA").create()
     bank = "Harbour Bank plc"
@@ -88,6 +91,7 @@ def make_cast(folder: Path, public: Path, base_url: str) -> Cast:
     if not crl.exists():
         trusted.revoke(cast.revoked)
     crl.write_bytes(trusted.crl())
+    (public / "lighthouse-root.crl").write_bytes(trusted.root_crl())
     return cast
 
 

@@ -77,6 +77,10 @@ class Correspondent:
         return f"{self.name} <{self.address}>"
 
 
+def _crl_point(url: str) -> str:
+    return f"crlDistributionPoints=URI:{url}\n" if url else ""
+
+
 @dataclass
 class ForeignAuthority:
     """A root with one intermediate, in a folder, run by ``openssl ca``."""
@@ -84,6 +88,9 @@ class ForeignAuthority:
     folder: Path
     name: str
     crl_url: str = ""
+    """Where the intermediate's list of revoked people is published; empty: nowhere."""
+    root_crl_url: str = ""
+    """Where the root's list of revoked authorities is published; empty: nowhere."""
     bits: int = 2048
     intermediate: Path = field(init=False)
 
@@ -159,10 +166,8 @@ class ForeignAuthority:
             f"basicConstraints=critical,CA:FALSE\nkeyUsage=critical,{usage}\n"
             f"extendedKeyUsage=emailProtection\nsubjectAltName=email:{address}\n"
             f"certificatePolicies={POLICY_OF_LEVEL[level]}\n"
-            "subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n"
+            "subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n" + _crl_point(self.crl_url)
         )
-        if self.crl_url:
-            extensions += f"crlDistributionPoints=URI:{self.crl_url}\n"
         self._sign(
             self.intermediate, key, certificate,
             subject=subject, extensions=extensions, days=1095, start=start, end=end,
@@ -175,8 +180,15 @@ class ForeignAuthority:
                 "-crl_reason", "keyCompromise")  # fmt: skip
 
     def crl(self) -> bytes:
-        """A fresh certificate revocation list, DER."""
-        pem = openssl("ca", "-config", self.intermediate / "ca.conf", "-gencrl")
+        """A fresh list of the people whose certificates were revoked, DER."""
+        return self._crl(self.intermediate)
+
+    def root_crl(self) -> bytes:
+        """A fresh list of revoked authorities, DER."""
+        return self._crl(self.folder / "root")
+
+    def _crl(self, authority: Path) -> bytes:
+        pem = openssl("ca", "-config", authority / "ca.conf", "-gencrl")
         return openssl("crl", "-outform", "DER", data=pem)
 
     def _prepare(self, folder: Path) -> None:
