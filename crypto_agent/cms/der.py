@@ -7,7 +7,7 @@ copies it once and not six times.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
@@ -113,20 +113,21 @@ def moment(milliseconds: int) -> datetime:
     return datetime.fromtimestamp(seconds, UTC).replace(microsecond=fraction * 1000)
 
 
+def _digits(at: datetime) -> str:
+    """YYYYMMDDHHMMSS."""
+    return "".join(f"{part:02d}" for part in at.timetuple()[:6])
+
+
 def time(milliseconds: int) -> bytes:
     """Time: UTCTime through 2049, GeneralizedTime from 2050 on (RFC 5652 §11.3), whole seconds."""
     at = moment(milliseconds)
     if 1950 <= at.year < 2050:
-        return tlv(UTC_TIME, at.strftime("%y%m%d%H%M%SZ").encode())
-    return tlv(GENERALIZED_TIME, at.strftime("%Y%m%d%H%M%SZ").encode())
+        return tlv(UTC_TIME, f"{_digits(at)[2:]}Z".encode())
+    return tlv(GENERALIZED_TIME, f"{_digits(at)}Z".encode())
 
 
 def generalized_time(milliseconds: int) -> bytes:
     """GeneralizedTime with milliseconds when they are not zero (RFC 3161 §2.4.2: no trailing 0)."""
     at = moment(milliseconds)
     fraction = f".{at.microsecond // 1000:03d}".rstrip("0") if at.microsecond else ""
-    return tlv(GENERALIZED_TIME, f"{at:%Y%m%d%H%M%S}{fraction}Z".encode())
-
-
-def joined(pieces: Sequence[bytes]) -> bytes:
-    return b"".join(pieces)
+    return tlv(GENERALIZED_TIME, f"{_digits(at)}{fraction}Z".encode())

@@ -301,8 +301,8 @@ def milliseconds(encoded: bytes) -> int:
         if fraction and (fraction[0] not in ".," or not fraction[1:].isdigit()):
             raise ValueError
         # Not strptime: it imports a module at its first use, which a sandboxed agent cannot.
-        year, *rest = int(text[:4]), *(int(text[at : at + 2]) for at in range(4, 14, 2))
-        at = datetime(year, *rest, tzinfo=UTC)
+        month, day, hour, minute, second = (int(text[i : i + 2]) for i in range(4, 14, 2))
+        at = datetime(int(text[:4]), month, day, hour, minute, second, tzinfo=UTC)
         epoch = datetime(1970, 1, 1, tzinfo=UTC)
         whole = (at - epoch) // timedelta(milliseconds=1)
         return whole + int(fraction[1:4].ljust(3, "0")) if fraction else whole
