@@ -110,19 +110,30 @@ def _show(mailbox: Mailbox) -> str:
     return f'"{name}" <{mailbox.address}>'
 
 
+def typed_mailboxes(typed: str) -> tuple[Mailbox, ...]:
+    """Everything of a typed list, half-typed addresses too: a draft keeps what was written."""
+    return tuple(
+        Mailbox(clean(each.name) if each.address else "", each.address or clean(each.name))
+        for each in addresses.parse(typed.encode("utf-8", "replace"))
+        if each.address or clean(each.name)
+    )
+
+
+def is_address(text: str) -> bool:
+    """Whether mail can be sent there, as far as its shape tells."""
+    domain = text.rpartition("@")[2]
+    return bool(address_key(text)) and ("." in domain or domain == "localhost")
+
+
 def _mailboxes(typed: str, problems: list[str]) -> tuple[Mailbox, ...]:
-    found = []
-    for each in addresses.parse(typed.encode("utf-8", "replace")):
-        domain = each.address.rpartition("@")[2]
-        if address_key(each.address) and ("." in domain or domain == "localhost"):
-            found.append(Mailbox(clean(each.name), each.address))
-        else:
-            shown = clean(each.name or each.address)[:80]
-            problems.append(
-                _("“%(typed)s” is not an address. Write it like name@example.org.")
-                % {"typed": shown}
-            )
-    return tuple(found)
+    found = typed_mailboxes(typed)
+    problems.extend(
+        _("“%(typed)s” is not an address. Write it like name@example.org.")
+        % {"typed": each.address[:80]}
+        for each in found
+        if not is_address(each.address)
+    )
+    return found
 
 
 def _sender(typed: str, user: User, problems: list[str]) -> Mailbox:

@@ -354,6 +354,10 @@ def save(request: HttpRequest) -> HttpResponse:
             {"sentence": f"{sentence} {hint}"}, status=HTTPStatus.UNPROCESSABLE_ENTITY
         )
     if button:
+        try:
+            _take_files(request, row)  # chosen, and not uploaded by a script
+        except drafts.TooLarge:
+            messages.error(request, _too_large_sentence())
         _file_soon(row)
         messages.success(request, _("Draft saved."))
         return SeeOther(reverse("compose:draft", args=[row.pk]))
@@ -405,24 +409,14 @@ def attach(request: HttpRequest, pk: uuid.UUID | None = None) -> HttpResponse:
 
     A whole form (without JavaScript) is saved first, so that no typed word is lost.
     """
-    holder = _holder(request)
     row = _draft_for_attachment(request, pk)
-    uploads: list[UploadedFile] = request.FILES.getlist("file")
+    uploads = request.FILES.getlist("file")
     parts: list[Part] = []
     sentence = "" if uploads else _("Choose a file first.")
     try:
-        for upload in uploads:
-            parts.append(
-                drafts.attach(
-                    holder,
-                    row,
-                    name=upload.name or "",
-                    type=upload.content_type or "",
-                    data=upload.read(),
-                )
-            )
+        parts = _take_files(request, row)
     except drafts.TooLarge:
-        sentence = _("Attachments may have 25 MB together. Remove one, or send a second mail.")
+        sentence = _too_large_sentence()
     if not is_fragment(request):
         if sentence:
             messages.error(request, sentence)
@@ -434,6 +428,25 @@ def attach(request: HttpRequest, pk: uuid.UUID | None = None) -> HttpResponse:
         return render(request, "compose/_attachment.html", context, status=status)
     context = {"attachment": _attachment(row, parts[-1]), "error": None}
     return render(request, "compose/_attachment.html", context)
+
+
+def _too_large_sentence() -> str:
+    return _("Attachments may have 25 MB together. Remove one, or send a second mail.")
+
+
+def _take_files(request: HttpRequest, row: Draft) -> list[Part]:
+    """Attach every uploaded file. Raises TooLarge at the first that does not fit, ProtocolError."""
+    uploads: list[UploadedFile] = request.FILES.getlist("file")
+    return [
+        drafts.attach(
+            _holder(request),
+            row,
+            name=upload.name or "",
+            type=upload.content_type or "",
+            data=upload.read(),
+        )
+        for upload in uploads
+    ]
 
 
 def _draft_for_attachment(request: HttpRequest, pk: uuid.UUID | None) -> Draft:
@@ -502,9 +515,9 @@ def recipients(request: HttpRequest) -> HttpResponse:
     typed = request.GET
     content = Content(
         sender=Mailbox("", ""),
-        to=forms.known_mailboxes(typed.get("to", "")),
-        cc=forms.known_mailboxes(typed.get("cc", "")),
-        bcc=forms.known_mailboxes(typed.get("bcc", "")),
+        to=forms.typed_mailboxes(typed.get("to", "")),
+        cc=forms.typed_mailboxes(typed.get("cc", "")),
+        bcc=forms.typed_mailboxes(typed.get("bcc", "")),
     )
     wanted = "clear" if request.GET.get("protection") == "clear" else "encrypt"
     context = {"recipients": protection.context(user, protection.look(user, content, wanted))}
@@ -532,6 +545,8 @@ def pin(request: HttpRequest) -> HttpResponse:
     else:
         done = pins.keep_current(user.pk, address)
         words = _("The certificate used so far stays.")
+    if is_fragment(request):
+        return HttpResponse(status=HTTPStatus.NO_CONTENT if done else HTTPStatus.CONFLICT)
     if done:
         messages.success(request, words)
     else:
@@ -623,6 +638,11 @@ def _send(request: HttpRequest, written: Written) -> HttpResponse:
     # version check makes this the one winner of two windows.
     row, about = _keep(request, written, whole=True, overwrite="conflict" in written.confirmed)
     content = _with_thread(written.content, about)
+    too_large = ""
+    try:
+        _take_files(request, row)
+    except drafts.TooLarge:
+        too_large = _too_large_sentence()
     parts = drafts.attachments(holder, row)
     outlook = protection.look(user, content, written.protection)
 
@@ -631,8 +651,8 @@ def _send(request: HttpRequest, written: Written) -> HttpResponse:
         status = HTTPStatus.UNPROCESSABLE_ENTITY
         return _edit(request, row, shown, about, parts, written=written, status=status, **extra)
 
-    if written.problems:
-        return again(error={"sentence": written.problems[0], "hint": ""})
+    if too_large or written.problems:
+        return again(error={"sentence": too_large or written.problems[0], "hint": ""})
     if not content.recipients:
         return again(error={"sentence": _("Add at least one recipient."), "hint": ""})
     fallen = protection.weaker(user, written.promise, outlook)
@@ -759,7 +779,7 @@ def _queue(
     summary = door.call(holder, "seal_fields", {"items": [content.subject.encode()]})["items"][0]
     undo = timezone.now() + timedelta(seconds=user.undo_send_seconds)
     assert written.send_id is not None
-    machine.queue(
+    queued, new_row = machine.queue(
         pk=written.send_id,
         user=user,
         draft=row,
@@ -775,6 +795,8 @@ def _queue(
         due_at=max(undo, written.due) if written.due else undo,
         answers=_answers(about),
     )
+    if not new_row and queued.draft_id != row.pk:
+        drafts.discard(row)  # a double click on a mail that was never saved made a second draft
 
 
 def _answers(about: About) -> tuple[int, int, str] | None:
