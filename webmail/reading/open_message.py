@@ -9,10 +9,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.safestring import SafeString, mark_safe
 
 from crypto_agent.protocol import ErrorCode, ProtocolError
@@ -36,6 +37,9 @@ LOCKED_CODES: Final = frozenset(
     {ErrorCode.NOT_UNLOCKED, ErrorCode.WRONG_SESSION, ErrorCode.EXPIRED}
 )
 """Answers of the agent that mean: ask the user to unlock."""
+
+SUMMARY_LIFE: Final = timedelta(minutes=10)
+"""A sealed summary is made anew at the next opening after it: the verdict may have changed."""
 
 SAFE_IMAGES: Final = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 """Raster types a browser shows without running anything."""
@@ -153,8 +157,11 @@ class OpenedMessage:
         return [each for each in self.attachments if not each.inline]
 
 
-def open_message(holder: KeyHolderSession | None, user: User, message: Message) -> OpenedMessage:
-    """Open ``message`` for its owner.
+def open_message(
+    holder: KeyHolderSession | None, user: User, message: Message, *, learn: bool = True
+) -> OpenedMessage:
+    """Open ``message`` for its owner. ``learn``: keep its summary and consider its certificates;
+    off where a page that did so asks for a part of the same mail.
 
     Raises MailServerError when it cannot be fetched and ProtocolError when no agent could look at
     it. An encrypted mail without ``holder`` gives a locked result, and nothing is fetched.
@@ -166,7 +173,8 @@ def open_message(holder: KeyHolderSession | None, user: User, message: Message) 
     if _waits_for_unlock(result) and holder is None and message.kind == Kind.ENCRYPTED:
         return locked(message)
     opened = lay_out(user, message, result)  # before this mail itself becomes history
-    _remember(holder if by_owner else None, user, message, result)
+    if learn:
+        _remember(holder if by_owner else None, message, result)
     return opened
 
 
@@ -219,20 +227,28 @@ def _waits_for_unlock(result: dict[str, Any]) -> bool:
     )
 
 
-def _remember(
-    holder: KeyHolderSession | None, user: User, message: Message, result: dict[str, Any]
-) -> None:
+def _remember(holder: KeyHolderSession | None, message: Message, result: dict[str, Any]) -> None:
     """Row summary, the signer's certificate, missing revocation data."""
     try:
         if not summary.is_sealed(message, result):
             summary.keep(message, summary.Summary.of(result))
-        elif holder is not None and not _waits_for_unlock(result) and result.get("bodies"):
+        elif (
+            holder is not None
+            and not _waits_for_unlock(result)
+            and result.get("bodies")
+            and not _sealed_lately(message)
+        ):
             packed = summary.Summary.of(result).pack()
             sealed = agent_door.call(holder, "seal_fields", {"items": [packed]})["items"][0]
             summary.keep_sealed(message, sealed)
     except ProtocolError as error:
         logger.info("a summary was not kept: %s", error.code)
     judge.learn(message.folder.account, result)
+
+
+def _sealed_lately(message: Message) -> bool:
+    at = message.judged_at
+    return bool(message.sealed_summary) and at is not None and timezone.now() - at < SUMMARY_LIFE
 
 
 # --------------------------------------------------------------------------- layout
@@ -315,6 +331,11 @@ def locked(message: Message) -> OpenedMessage:
         unsubscribe="",
         result={},
     )
+
+
+def closed(message: Message) -> OpenedMessage:
+    """A mail that cannot be fetched or opened now: the outside of it, as the list has it."""
+    return replace(locked(message), subject=message.subject)
 
 
 def earlier(user: User, sender: str, result: Mapping[str, Any]) -> History:

@@ -34,6 +34,7 @@ from webmail.reading import frame, pages, safe_types
 from webmail.reading.open_message import (
     LOCKED_CODES,
     OpenedMessage,
+    closed,
     locked,
     open_message,
     open_part,
@@ -89,13 +90,15 @@ def own_message(request: HttpRequest, folder_id: int, uid: int) -> Message:
     )
 
 
-def opened_or_locked(request: HttpRequest, message: Message) -> OpenedMessage:
+def opened_or_locked(
+    request: HttpRequest, message: Message, *, learn: bool = False
+) -> OpenedMessage:
     """Open a mail; the locked form when the agent says that nobody is unlocked.
 
     Raises MailServerError and ProtocolError.
     """
     try:
-        return open_message(holder_of(request), person(request), message)
+        return open_message(holder_of(request), person(request), message, learn=learn)
     except ProtocolError as error:
         if error.code in LOCKED_CODES:
             return locked(message)
@@ -250,7 +253,7 @@ def message(request: HttpRequest, folder_id: int, uid: int) -> HttpResponse:
             selected=row.pk,
         )
     try:
-        opened = opened_or_locked(request, row)
+        opened = opened_or_locked(request, row, learn=True)
         if not opened.locked and not row.seen:
             _mark_read(row)
         context |= pages.message_context(
@@ -261,7 +264,8 @@ def message(request: HttpRequest, folder_id: int, uid: int) -> HttpResponse:
     except (MailServerError, ProtocolError) as error:
         if isinstance(error, MailServerError) and error.code in {"missing", "changed"}:
             _sync_quietly(row.folder, seconds=POLL_SYNC_SECONDS)
-        context |= _closed_context(request, row, error)
+        context = _closed_context(request, row) | context | {"error": pages.error_of(error)}
+        context |= {"opened": closed(row)}
         status = 404 if getattr(error, "code", "") == "missing" else 503
     template = "reading/_message.html" if fragment else "reading/message.html"
     response = render(request, template, context, status=status)
@@ -269,17 +273,12 @@ def message(request: HttpRequest, folder_id: int, uid: int) -> HttpResponse:
     return response
 
 
-def _closed_context(
-    request: HttpRequest, row: Message, error: MailServerError | ProtocolError
-) -> dict[str, Any]:
-    """A mail that cannot be opened now: what the list knows of it, and why."""
-    shown = locked(row)
+def _closed_context(request: HttpRequest, row: Message) -> dict[str, Any]:
+    """A mail that cannot be opened now: what the list knows of it."""
     context = pages.message_context(
-        request, row, shown, user=person(request), holder=holder_of(request)
+        request, row, closed(row), user=person(request), holder=holder_of(request)
     )
     return context | {
-        "opened": None,
-        "error": pages.error_of(error),
         "list_url": pages.list_url(row.folder, number=1, query=""),
         "folder": {"id": row.folder_id, "name": row.folder.label},
     }
@@ -369,7 +368,7 @@ def identity(request: HttpRequest, folder_id: int, uid: int) -> HttpResponse:
     row = own_message(request, folder_id, uid)
     context: dict[str, Any] = {"urls": pages.urls(row), "error": None}
     try:
-        opened = opened_or_locked(request, row)
+        opened = opened_or_locked(request, row, learn=True)
     except (MailServerError, ProtocolError) as error:
         context |= {"opened": None, "error": pages.error_of(error)}
         return render(request, "reading/_identity.html", context, status=503)
