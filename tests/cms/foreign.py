@@ -40,12 +40,22 @@ class Openssl:
             "-signer", certificate, "-inkey", key, *options, data=content,
         )  # fmt: skip
 
-    def verify(self, message: bytes, detached: bytes | None = None) -> bytes:
+    def resign(self, message: bytes, signer: Person) -> bytes:
+        """Add a second signer to an opaque message."""
+        certificate, key = signer.write(self.folder)
+        return run(
+            "openssl", "cms", "-resign", "-binary", "-inform", "DER", "-outform", "DER",
+            "-nodetach", "-signer", certificate, "-inkey", key, data=message,
+        )  # fmt: skip
+
+    def verify(
+        self, message: bytes, detached: bytes | None = None, *, cades: bool = False
+    ) -> bytes:
         """The content that openssl found signed. Raises Refused."""
-        given = []
+        given: list[str | Path] = ["-cades"] if cades else []
         if detached is not None:
             (self.folder / "content").write_bytes(detached)
-            given = ["-content", self.folder / "content"]
+            given += ["-content", self.folder / "content"]
         return run(
             "openssl", "cms", "-verify", "-binary", "-inform", "DER", "-CAfile", self.root,
             "-purpose", "smimesign", *given, data=message,
