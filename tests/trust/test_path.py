@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 
+from crypto_agent.trust.der import dotted
 from crypto_agent.trust.path import (
     Budget,
     Certificate,
@@ -23,6 +24,7 @@ from crypto_agent.trust.path import (
     Purpose,
     find_path,
 )
+from crypto_agent.trust.strength import WeakKey, check_key
 from tests.trust.conftest import Pki
 from tests.trust.pki import (
     DAY,
@@ -289,6 +291,27 @@ def _ca_without_basic_constraints(pki: Pki) -> Any:
     return issuing.person(), [issuing], [pki.root]
 
 
+def _unknown_critical_in_a_ca(pki: Pki) -> Any:
+    extension = x509.UnrecognizedExtension(ObjectIdentifier("1.3.6.1.4.1.32473.1"), b"\x05\x00")
+    issuing = new_intermediate(pki.root, "Strange CA", extensions=[(extension, True)])
+    return issuing.person(), [issuing], [pki.root]
+
+
+def _no_ca_with_cert_sign(pki: Pki) -> Any:
+    issuing = pki.root.issue("Almost a CA", key_usage=usage(key_cert_sign=True))
+    return issuing.person(), [issuing], [pki.root]
+
+
+def _name_constraint_on_a_ca(pki: Pki) -> Any:
+    permitted = [x509.DirectoryName(name("", organisation="Example"))]
+    root = new_root("Root", extensions=[(x509.NameConstraints(permitted, None), True)])
+    issuing = new_intermediate(root, name("Issuing", organisation="Bank"))
+    leaf = issuing.issue(
+        name("", organisation="Example"), alternative=[x509.RFC822Name("b@a.test")]
+    )
+    return leaf, [issuing], [root]
+
+
 def _rsa_1024(pki: Pki) -> Any:
     return pki.issuing.person(key=rsa_key(1024)), [pki.issuing], [pki.root]
 
@@ -326,6 +349,9 @@ REFUSED: dict[str, tuple[str, Maker]] = {
     "name constraint on the subject": ("chain.name_constraint", _name_constraint_on_the_subject),
     "directory name constraint": ("chain.name_constraint", _directory_constraint),
     "unknown critical extension": ("chain.unknown_critical", _unknown_critical),
+    "name constraint on a CA": ("chain.name_constraint", _name_constraint_on_a_ca),
+    "unknown critical extension in a CA": ("chain.unknown_critical", _unknown_critical_in_a_ca),
+    "no CA, with keyCertSign": ("chain.not_a_ca", _no_ca_with_cert_sign),
     "a person's certificate as issuer": ("chain.not_a_ca", _leaf_as_issuer),
     "CA without keyCertSign": ("chain.not_a_ca", _ca_without_cert_sign),
     "CA without basicConstraints": ("chain.not_a_ca", _ca_without_basic_constraints),
@@ -486,6 +512,7 @@ def test_a_mailbox_constraint_never_means_an_international_mailbox(pki: Pki) -> 
     for leaf in (
         issuing.person("alice@example.test"),
         issuing.person(alternative=[smtp_utf8("søren@example.test")]),
+        issuing.person(alternative=[smtp_utf8("bob@example.test")]),
     ):
         assert reason(leaf, issuing, anchors=[pki.root]) == "chain.name_constraint"
 
@@ -608,6 +635,7 @@ def test_the_verifier_of_cryptography_agrees_where_it_has_an_opinion(pki: Pki) -
         "brainpool",
         "Ed25519",
         "name constraint on the subject",
+        "name constraint on a CA",
     }
     for expected, cases in ((True, ACCEPTED), (False, {k: v[1] for k, v in REFUSED.items()})):
         for case in set(cases) - no_opinion:
@@ -642,3 +670,150 @@ def test_pss_signed_certificates_are_read(pki: Pki) -> None:
     pss = padding.PSS(padding.MGF1(hashes.SHA256()), padding.PSS.DIGEST_LENGTH)
     leaf = Entity(None, builder.sign(key, hashes.SHA256(), rsa_padding=pss))
     path_of(leaf, anchors=[root])
+
+
+# --------------------------------------------------------------------------- keys
+
+
+def test_keys_too_weak_or_too_large_are_refused_by_name() -> None:
+    huge = rsa.RSAPublicNumbers(65537, (1 << 9000) + 1).public_key()
+    for key, code, words in (
+        (huge, "chain.key_too_large", "RSA 9001"),
+        (ec.generate_private_key(ec.SECP256K1()).public_key(), "chain.weak_key", "EC secp256k1"),
+        (ec.generate_private_key(ec.SECP192R1()).public_key(), "chain.weak_key", "EC secp192r1"),
+        (rsa_key(1024).public_key(), "chain.weak_key", "RSA 1024"),
+    ):
+        with pytest.raises(WeakKey) as refused:
+            check_key(key)
+        assert (refused.value.code, refused.value.params) == (code, {"key": words})
+    check_key(rsa_key(2048).public_key())
+
+
+@pytest.mark.parametrize("exponent", [b"\x01\x00\x00", b"\x00\x00\x01"])
+def test_rsa_exponents_that_sign_nothing_are_damage(exponent: bytes, pki: Pki) -> None:
+    der = pki.issuing.person(key=rsa_key(2048)).der
+    changed = der.replace(b"\x02\x03\x01\x00\x01", b"\x02\x03" + exponent)
+    assert changed != der
+    pool = Pool(anchors=[pki.root.der], intermediates=[pki.issuing.der])
+    with pytest.raises(PathError) as refused:
+        find_path(Certificate(changed), pool, at=NOW, purpose=Purpose.SIGN)
+    assert refused.value.code == "certificate.damaged"
+
+
+def test_the_unsigned_algorithm_must_be_the_signed_one(pki: Pki) -> None:
+    """RFC 5280 §4.1.1.2: the outer field is not covered by the signature."""
+    sha256, sha384 = (bytes.fromhex(f"06082a8648ce3d0403{last}") for last in ("02", "03"))
+    assert pki.bob.der.count(sha256) == 2
+    head, _, tail = pki.bob.der.rpartition(sha256)
+    with pytest.raises(PathError) as refused:
+        Certificate(head + sha384 + tail)
+    assert refused.value.code == "certificate.damaged"
+
+
+# --------------------------------------------------------------------------- policies
+
+ONE, TWO = "1.3.6.1.4.1.32473.1", "1.3.6.1.4.1.32473.2"
+ANY = "2.5.29.32.0"
+ANY_INITIAL_POLICY = ["-policy_check", "-policy", ANY]
+"""What RFC 5280 starts with; the openssl program starts with the empty set."""
+
+
+def oid_der(oid: str) -> bytes:
+    arcs = [int(arc) for arc in oid.split(".")]
+    content = b""
+    for value in (40 * arcs[0] + arcs[1], *arcs[2:]):
+        digits = [value & 0x7F]
+        while value := value >> 7:
+            digits.append(value & 0x7F | 0x80)
+        content += bytes(reversed(digits))
+    assert dotted(content) == oid
+    return bytes([0x06, len(content)]) + content
+
+
+def mapping(issuer: str, subject: str) -> tuple[x509.ExtensionType, bool]:
+    pair = oid_der(issuer) + oid_der(subject)
+    one = bytes([0x30, len(pair)]) + pair
+    value = bytes([0x30, len(one)]) + one
+    return x509.UnrecognizedExtension(ObjectIdentifier("2.5.29.33"), value), True
+
+
+EXPLICIT = (x509.PolicyConstraints(0, None), True)
+
+
+@pytest.mark.parametrize(
+    ("mapped", "leaf_policy", "good"),
+    [
+        ((ONE, TWO), TWO, True),
+        ((ONE, TWO), ONE, False),
+        ((ONE, ANY), ANY, False),
+        ((ANY, TWO), TWO, False),
+        (None, ONE, True),
+        (None, TWO, False),
+    ],
+)
+def test_policies_are_mapped_as_the_ca_says(
+    mapped: tuple[str, str] | None,
+    leaf_policy: str,
+    good: bool,
+    pki: Pki,
+    tmp_path: File,
+) -> None:
+    extensions = [EXPLICIT, *([mapping(*mapped)] if mapped else [])]
+    issuing = new_intermediate(pki.root, "Mapping", policies=[ONE], extensions=extensions)
+    leaf = issuing.person(policies=[leaf_policy])
+    if good:
+        assert path_of(leaf, issuing, anchors=[pki.root]).policies == {leaf_policy}
+    else:
+        assert reason(leaf, issuing, anchors=[pki.root]) == "chain.policy"
+    accepted, words = openssl_verify(
+        tmp_path,
+        leaf.der,
+        intermediates=[issuing.der],
+        anchors=[pki.root.der],
+        arguments=ANY_INITIAL_POLICY,
+    )
+    assert accepted == good, words
+
+
+def test_mapping_can_be_forbidden_from_above(pki: Pki, tmp_path: File) -> None:
+    for inhibit, good in ((None, True), (0, False)):
+        constraint = (x509.PolicyConstraints(0, inhibit), True)
+        upper = new_intermediate(pki.root, "Upper", policies=[ONE], extensions=[constraint])
+        lower = new_intermediate(upper, "Lower", policies=[ONE], extensions=[mapping(ONE, TWO)])
+        leaf = lower.person(policies=[TWO])
+        if good:
+            path_of(leaf, lower, upper, anchors=[pki.root])
+        else:
+            assert reason(leaf, lower, upper, anchors=[pki.root]) == "chain.policy"
+        accepted, words = openssl_verify(
+            tmp_path,
+            leaf.der,
+            intermediates=[lower.der, upper.der],
+            anchors=[pki.root.der],
+            arguments=ANY_INITIAL_POLICY,
+        )
+        assert accepted == good, words
+
+
+@pytest.mark.parametrize(("skip", "good"), [(0, False), (1, True)])
+def test_any_policy_can_be_forbidden_below(skip: int, good: bool, pki: Pki, tmp_path: File) -> None:
+    upper = new_intermediate(
+        pki.root,
+        "Upper",
+        policies=[ONE],
+        extensions=[EXPLICIT, (x509.InhibitAnyPolicy(skip), True)],
+    )
+    lower = new_intermediate(upper, "Lower", policies=[ANY])
+    leaf = lower.person(policies=[ONE])
+    if good:
+        path_of(leaf, lower, upper, anchors=[pki.root])
+    else:
+        assert reason(leaf, lower, upper, anchors=[pki.root]) == "chain.policy"
+    accepted, words = openssl_verify(
+        tmp_path,
+        leaf.der,
+        intermediates=[lower.der, upper.der],
+        anchors=[pki.root.der],
+        arguments=ANY_INITIAL_POLICY,
+    )
+    assert accepted == good, words

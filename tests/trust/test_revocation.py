@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 
@@ -16,6 +17,7 @@ from crypto_agent.trust.path import Certificate, Pool, Purpose, find_path
 from crypto_agent.trust.revocation import Evidence, Status, check_certificate, check_chain
 from tests.trust.pki import (
     DAY,
+    DER,
     NOW,
     Entity,
     ms,
@@ -194,6 +196,31 @@ def test_a_list_with_an_unknown_critical_extension_says_nothing(ca: Entity) -> N
     assert said(ca.person(), ca, crls=[crl]) == ("unknown", "revocation.crl_unsupported")
 
 
+def test_entries_of_indirect_lists_are_not_misread(ca: Entity) -> None:
+    """A critical certificateIssuer means: this serial number is another CA's."""
+    bob = ca.person()
+    entry = (
+        x509.RevokedCertificateBuilder()
+        .serial_number(bob.certificate.serial_number)
+        .revocation_date(NOW - 5 * DAY)
+        .add_extension(
+            x509.CertificateIssuer([x509.DirectoryName(name("Somebody else"))]), critical=True
+        )
+        .build()
+    )
+    ca.revoked.append(entry)
+    assert said(bob, ca, crls=[ca.crl()]) == ("unknown", "revocation.crl_unsupported")
+
+
+def test_the_unsigned_algorithm_of_a_list_must_be_the_signed_one(ca: Entity) -> None:
+    sha256, sha384 = (bytes.fromhex(f"06082a8648ce3d0403{last}") for last in ("02", "03"))
+    head, _, tail = ca.crl().rpartition(sha256)
+    assert said(ca.person(), ca, crls=[head + sha384 + tail]) == (
+        "unknown",
+        "revocation.no_source",  # not even counted as one of this CA's lists
+    )
+
+
 def test_a_ca_that_may_not_sign_lists_has_none() -> None:
     from tests.trust.pki import usage
 
@@ -273,7 +300,18 @@ def test_a_delegate_needs_the_issuers_word(ca: Entity) -> None:
         not_after=NOW + 1000 * DAY,
         extensions=[(x509.OCSPNoCheck(), False)],
     )
-    for impostor in (colleague, stranger):
+    authorised_by_nobody = ca.issue(
+        "OCSP",
+        not_after=NOW + 1000 * DAY,
+        extensions=[(x509.OCSPNoCheck(), False)],
+    )
+    namesake = new_root("Example CA").issue(
+        "OCSP",
+        extended=[OCSP_SIGNING],
+        not_after=NOW + 1000 * DAY,
+        extensions=[(x509.OCSPNoCheck(), False)],
+    )
+    for impostor in (colleague, stranger, authorised_by_nobody, namesake):
         response = ca.ocsp(bob, responder=impostor)
         assert said(bob, ca, responses=[response]) == ("unknown", "revocation.ocsp_responder")
 
@@ -303,6 +341,36 @@ def test_a_delegate_without_nocheck_must_itself_be_good(ca: Entity) -> None:
     answer = ca.ocsp(bob, responder=listed)
     assert said(bob, ca, crls=[only_about_delegate], responses=[answer])[0] == "good"
     assert said(bob, ca, crls=[only_about_delegate])[0] == "unknown"
+
+
+def test_an_answer_after_expiry_says_nothing(ca: Entity) -> None:
+    bob = ca.person(not_before=NOW - 50 * DAY, not_after=NOW - 10 * DAY)
+    assert said(bob, ca, responses=[ca.ocsp(bob)], at=NOW - 20 * DAY) == (
+        "unknown",
+        "revocation.ocsp_after_expiry",
+    )
+
+
+def test_an_answer_with_a_critical_extension_is_not_understood(ca: Entity) -> None:
+    bob = ca.person()
+    for critical, state in ((True, "unknown"), (False, "good")):
+        builder = (
+            ocsp.OCSPResponseBuilder()
+            .add_response(
+                bob.certificate,
+                ca.certificate,
+                hashes.SHA256(),
+                ocsp.OCSPCertStatus.GOOD,
+                NOW - DAY,
+                NOW + DAY,
+                None,
+                None,
+            )
+            .responder_id(ocsp.OCSPResponderEncoding.NAME, ca.certificate)
+            .add_extension(x509.OCSPNonce(b"x" * 32), critical)
+        )
+        response = builder.sign(ca.key, hashes.SHA256()).public_bytes(DER)
+        assert said(bob, ca, responses=[response])[0] == state
 
 
 def test_revoked_by_one_source_outweighs_good_from_another(ca: Entity) -> None:

@@ -237,6 +237,22 @@ def test_expired_since_arrival_stays_good_and_says_so(world: World, pki: Pki) ->
     assert world.judge(facts, received=None, crls=lists)["state"] == "failed"
 
 
+def test_a_mail_server_ahead_of_time_cannot_make_a_certificate_valid(
+    world: World, pki: Pki
+) -> None:
+    early = pki.issuing.person(not_before=NOW + DAY)
+    verdict = world.judge(signer(early), received=NOW + 2 * DAY)
+    assert (verdict["state"], code(verdict, "chain")) == ("failed", "chain.not_yet_valid")
+
+
+def test_a_name_with_a_hidden_end_fails(world: World, pki: Pki) -> None:
+    trick = pki.issuing.person(subject=name("Bob\0Mallory"))
+    verdict = world.judge(signer(trick))
+    assert (verdict["state"], code(verdict, "chain")) == ("failed", "certificate.name_injection")
+    assert verdict["signer"] is None
+    assert not usable(world, trick, purpose="sign")["usable"]
+
+
 def test_a_revoked_certificate_of_a_stranger_is_revoked_all_the_same(
     world: World, pki: Pki
 ) -> None:
@@ -393,6 +409,16 @@ def test_accepting_does_not_heal_a_defect(world: World, pki: Pki) -> None:
         own = new_root("Stranger").person(**defect)
         pins = {BOB: frozenset({hashlib.sha256(own.der).hexdigest()})}
         assert world.judge(signer(own), pins=pins)["state"] == "failed"
+
+
+def test_accepting_does_not_override_a_trusted_cas_limits(world: World, pki: Pki) -> None:
+    """The path exists and forbids the name: that is no lack of trust, that is a violation."""
+    constraint = x509.NameConstraints([x509.RFC822Name("bank.test")], None)
+    issuing = new_intermediate(pki.root, "Bank CA", extensions=[(constraint, True)])
+    own = issuing.person()
+    pins = {BOB: frozenset({hashlib.sha256(own.der).hexdigest()})}
+    verdict = world.judge(signer(own), bag=[issuing], pins=pins)
+    assert (verdict["state"], code(verdict, "chain")) == ("failed", "chain.name_constraint")
 
 
 def test_an_accepted_certificate_that_its_issuer_revoked_is_revoked(world: World, pki: Pki) -> None:
