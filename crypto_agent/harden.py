@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
+import signal
 import struct
 import tempfile
 from collections.abc import Iterable
@@ -18,6 +19,7 @@ from typing import Final
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 
+_PR_SET_PDEATHSIG: Final = 1
 _PR_SET_DUMPABLE: Final = 4
 _PR_SET_SECCOMP: Final = 22
 _PR_SET_NO_NEW_PRIVS: Final = 38
@@ -90,6 +92,15 @@ def forbid_dumps() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if _prctl(_PR_SET_DUMPABLE, 0) != "on":
         raise HardeningError("PR_SET_DUMPABLE")
+
+
+def die_with_parent() -> None:
+    """The kernel kills this process when the one that forked it ends. Raises HardeningError.
+
+    Call it again after a change of user id, which resets it.
+    """
+    if _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) != "on":
+        raise HardeningError("PR_SET_PDEATHSIG")
 
 
 # --------------------------------------------------------------------------- seccomp
@@ -246,6 +257,7 @@ def harden(
     # MDWE: memory that was writable never becomes executable (kernel 6.3).
     measures["memory deny write execute"] = _prctl(_PR_SET_MDWE, _PR_MDWE_REFUSE_EXEC_GAIN)
     measures["landlock"] = _apply_landlock()
+    die_with_parent()
     forbid_dumps()  # after the change of user id, which the kernel answers by its own default
     measures["no dumps"] = "on"
     measures["seccomp"] = _apply_seccomp(seccomp)

@@ -1,29 +1,22 @@
-"""The fork server of an agent node: ``python -m crypto_agent.supervisor``.
+"""The supervisor of an agent node: ``python -m crypto_agent.supervisor``.
 
 It listens on one unix socket, reads the header of each request and nothing of its body, and passes
-the connection on to the process that may open it. It holds no user's key. What it does hold, the
-node's key and those of the service agents, every forked process drops in its first steps.
+the connection on to the process that may open it. It holds no private key at all: no user's, and
+not the node's, which lives in the zygote that it lets fork (:mod:`crypto_agent.zygote`).
 
 All state is here, in one thread and one loop; nothing waits for anybody.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import contextlib
-import encodings
-import gc
-import importlib
 import json
 import logging
 import os
-import pkgutil
-import secrets
+import select
 import selectors
 import signal
 import socket
-import stat
 import struct
 import sys
 import time
@@ -31,45 +24,31 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from crypto_agent import frames, harden
 from crypto_agent.config import ConfigError, SupervisorConfig
 from crypto_agent.errors import ErrorCode, ProtocolError
-from crypto_agent.operations import registry
 from crypto_agent.protocol import (
     CONTROL_OPERATIONS,
     OPENER_OPERATIONS,
     REQUEST_LIFETIME_MS,
     SERVICE_OPERATIONS,
     Envelope,
-    NodeDescriptor,
-    SealingKey,
     caller_key,
     confirm_control,
     control_key,
-    node_identity,
     pack,
     unpack,
     wipe,
 )
-from crypto_agent.rehearsal import rehearse
-from crypto_agent.server import (
-    CONTROL_LIMIT,
-    ChildSettings,
-    Control,
-    NodeKey,
-    Nonces,
-    now_ms,
-    run_opener,
-    run_service,
-)
+from crypto_agent.server import CONTROL_LIMIT, Control, Nonces, now_ms
+from crypto_agent.zygote import Forked, Zygote, ZygoteGone, make_service_key
 
 log = logging.getLogger("sealpost.supervisor")
 
-NODE_LIFETIME_MS: Final = 30 * 24 * 3600 * 1000
 RETIRE_BEFORE_MS: Final = 3600 * 1000
 """The process ends this long before its descriptor does, and is started anew with a new key."""
 HEADER_TIMEOUT_S: Final = 5.0
@@ -87,7 +66,7 @@ RESTART_FIRST_S: Final = 0.2
 RESTART_MOST_S: Final = 30.0
 """Back-off of a service agent that keeps dying."""
 TICK_S: Final = 1.0
-STATE_LIMIT: Final = CONTROL_LIMIT
+KILL_TIMEOUT_MS: Final = 5000
 
 _CREDENTIALS: Final = struct.Struct("3i")
 DESCRIBE: Final = "describe"
@@ -126,7 +105,7 @@ class Waiting:
 class Child:
     """A forked process."""
 
-    pid: int
+    process: Forked
     control: Control
     user: str
     """User id, or ``service:<name>``."""
@@ -175,24 +154,13 @@ class Supervisor:
 
     def __init__(self, config: SupervisorConfig) -> None:
         self.config = config
-        self.start = secrets.token_hex(16)
         self.began = time.monotonic()
         self._caller: Ed25519PublicKey = caller_key(config.deployment_secret).public_key()
         self._control_key = control_key(config.deployment_secret)
-        sealing = SealingKey.generate()
-        self._service_keys = {name: SealingKey.generate() for name in config.services}
-        self._not_after = now_ms() + NODE_LIFETIME_MS
-        # The identity signs once, here, before anything is forked, and is dropped.
-        self.descriptor = NodeDescriptor(
-            node=config.node,
-            start=self.start,
-            public=sealing.public,
-            not_after=self._not_after,
-            services=tuple(sorted((name, key.public) for name, key in self._service_keys.items())),
-        ).sign(node_identity(config.deployment_secret))
-        self._node_key = NodeKey(sealing)
-        del sealing
-        self._seccomp = harden.compile_seccomp()
+        self._zygote = Zygote(config)
+        wipe(config.deployment_secret)
+        self.descriptor = self._zygote.descriptor
+        self.start = self.descriptor.start
         self._selector = selectors.DefaultSelector()
         self._listener: socket.socket | None = None
         self._handshakes: dict[int, Handshake] = {}
@@ -208,7 +176,6 @@ class Supervisor:
         self._locked_sessions: dict[str, int] = {}
         self._report: dict[str, str] = {}
         self._ending = False
-        self._child_ended = False
         self._next_uid = config.uids[0] if config.uids else 0
         self._peers = config.peers | {0, os.getuid()}
 
@@ -244,12 +211,8 @@ class Supervisor:
         def end_node(number: int, frame: object) -> None:
             self._ending = True
 
-        def child_ended(number: int, frame: object) -> None:
-            self._child_ended = True
-
         signal.signal(signal.SIGTERM, end_node)
         signal.signal(signal.SIGINT, end_node)
-        signal.signal(signal.SIGCHLD, child_ended)
         self._selector.register(reading, selectors.EVENT_READ, self._woken)
 
     def _woken(self) -> None:
@@ -263,6 +226,7 @@ class Supervisor:
         make_service_key(self.config.key_file)
         for name in self.config.services:
             self._start_service(name)
+        self._selector.register(self._zygote, selectors.EVENT_READ, self._zygote_ended)
         self._listen()
         log.info("node %s serves", self.config.node)
         next_tick = 0.0
@@ -274,9 +238,6 @@ class Supervisor:
                     events.sort(key=lambda event: event[0].data == self._accept)
                 for key, _ in events:
                     key.data()
-                if self._child_ended:
-                    self._child_ended = False
-                    self._reap()
                 if self._waiting:
                     self._start_waiting()
                 if time.monotonic() >= next_tick:
@@ -285,11 +246,14 @@ class Supervisor:
         finally:
             self._end()
 
+    def _zygote_ended(self) -> None:
+        log.error("the zygote ended, and with it every agent")
+        self._ending = True
+
     def _end(self) -> None:
-        for child in list(self._children.values()):
-            os.kill(child.pid, signal.SIGKILL)
-        for child in list(self._children.values()):
-            os.waitpid(child.pid, 0)
+        for child in self._children.values():
+            child.process.kill()
+        self._zygote.end()
         self.config.socket_path.unlink(missing_ok=True)
         log.info("node %s ended", self.config.node)
 
@@ -454,8 +418,8 @@ class Supervisor:
         child = self._agents.pop(user, None)
         if child is None:
             return False
-        os.kill(child.pid, signal.SIGKILL)
-        os.waitpid(child.pid, 0)  # its memory is gone when this returns
+        child.process.kill()
+        _wait_for_end(child.process)  # its memory is gone when this returns
         self._forget(child)
         log.info("locked user %s", user)
         return True
@@ -524,18 +488,20 @@ class Supervisor:
                 ours = None
             theirs.close()
 
-        def child(control: Control, settings: ChildSettings) -> NoReturn:
-            waiting.connection.setblocking(True)
-            run_opener(
-                control=control,
-                settings=settings,
-                node_key=self._node_key,
-                connection=waiting.connection,
+        def fork(control: socket.socket, uid: int | None) -> Forked:
+            return self._zygote.fork_opener(
                 header=waiting.header,
+                uid=uid,
+                control=control,
+                connection=waiting.connection,
                 existing=ours,
             )
 
-        self._fork(user, waiting.envelope.op, child)
+        waiting.connection.setblocking(True)
+        try:
+            self._fork(user, waiting.envelope.op, fork)
+        except ProtocolError as error:
+            self._refuse(waiting.connection, error.code)
         waiting.connection.close()
         if ours is not None:
             ours.close()
@@ -554,64 +520,23 @@ class Supervisor:
                 return uid
         raise ProtocolError(ErrorCode.OVERLOADED, "no user id is free")
 
-    def rehearse(self) -> None:
-        """See :mod:`crypto_agent.rehearsal`. Before :meth:`run`."""
-        rehearse(self._settings(None))
-
-    def _settings(self, uid: int | None) -> ChildSettings:
-        return ChildSettings(
-            node=self.config.node,
-            caller=self._caller,
-            seccomp=self._seccomp,
-            uid=uid,
-            memory_mb=self.config.memory_mb,
-            cpu_s=self.config.cpu_s,
-            idle_ms=int(self.config.idle_s * 1000),
-            absolute_ms=int(self.config.absolute_s * 1000),
-        )
-
     def _fork(
-        self, user: str, op: str, main: Callable[[Control, ChildSettings], NoReturn]
+        self, user: str, op: str, fork: Callable[[socket.socket, int | None], Forked]
     ) -> Child:
+        """Raises ProtocolError (overloaded)."""
         uid = self._free_uid()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        settings = self._settings(uid)
-        pid = os.fork()
-        if pid == 0:
-            try:
-                self._become_child(user)
-                main(Control(theirs), settings)
-            except BaseException as error:
-                # Nothing of the error's text: it may quote content.
-                with contextlib.suppress(OSError):
-                    theirs.send(pack({"t": "log", "line": f"ended: {type(error).__name__}"}))
-            finally:
-                os._exit(1)
-        theirs.close()
+        with theirs:
+            process = fork(theirs, uid)
         ours.setblocking(False)
         now = time.monotonic()
-        child = Child(pid, Control(ours), user, uid, op, started=now, used=now)
-        self._children[pid] = child
+        child = Child(process, Control(ours), user, uid, op, started=now, used=now)
+        self._children[process.pid] = child
         self._selector.register(ours, selectors.EVENT_READ, lambda: self._hear(child))
+        self._selector.register(
+            process.handle, selectors.EVENT_READ, lambda: self._child_ended(child)
+        )
         return child
-
-    def _become_child(self, user: str) -> None:
-        """Undo, in the forked process, what belongs to the supervisor alone."""
-        signal.set_wakeup_fd(-1)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
-            signal.signal(number, signal.SIG_DFL)
-        self._control_key = b""
-        own = user.removeprefix("service:") if user.startswith("service:") else ""
-        self._service_keys = {n: key for n, key in self._service_keys.items() if n == own}
-        # Descriptors are closed by number in harden(); these objects must not close them again,
-        # when a number has a new meaning.
-        for sock in (
-            *([self._listener] if self._listener else []),
-            *self._wakeup,
-            *(child.control.connection for child in self._children.values()),
-        ):
-            sock.close()
-        self._selector.close()
 
     def _hear(self, child: Child) -> None:
         """One report of a child. It may be under an attacker's control: every field is checked."""
@@ -630,7 +555,7 @@ class Supervisor:
             message = unpack(data)
             kind = message.get("t") if isinstance(message, dict) else None
             if kind == "log":
-                log.info("process %d: %s", child.pid, str(message["line"])[:1000])
+                log.info("process %d: %s", child.process.pid, str(message["line"])[:1000])
             elif kind == "ready" and not child.agent:
                 self._ready(child, str(message["agent"]), dict(message["report"]))
             elif kind == "outcome":
@@ -639,8 +564,8 @@ class Supervisor:
             elif kind == "store":
                 self._store(child, str(message["name"]), bytes(message["sealed"]))
         except (ProtocolError, KeyError, TypeError, ValueError):
-            log.warning("process %d sent nonsense", child.pid)
-            os.kill(child.pid, signal.SIGKILL)
+            log.warning("process %d sent nonsense", child.process.pid)
+            child.process.kill()
 
     def _ready(self, child: Child, agent: str, report: dict[str, str]) -> None:
         self._report = {str(name): str(state) for name, state in report.items()}
@@ -653,7 +578,7 @@ class Supervisor:
             child.agent = agent
             child.used = time.monotonic()
             self._agents[child.user] = child
-            log.info("unlocked user %s by process %d", child.user, child.pid)
+            log.info("unlocked user %s by process %d", child.user, child.process.pid)
         child.control.send({"t": "go"})
 
     def _store(self, child: Child, name: str, sealed: bytes) -> None:
@@ -668,33 +593,23 @@ class Supervisor:
             return
         child.control.send({"t": "stored", "ok": True})
         if name != writer and name in self._services:
-            os.kill(self._services[name].pid, signal.SIGKILL)  # starts anew with its new state
+            self._services[name].process.kill()  # starts anew with its new state
             self._restart_wait[name] = 0.0
 
     # ------------------------------------------------------------ ends
 
-    def _reap(self) -> None:
-        for pid in list(self._children):
-            try:
-                ended, status = os.waitpid(pid, os.WNOHANG)
-            except ChildProcessError:
-                ended, status = pid, 0
-            if ended:
-                child = self._children[pid]
-                # What it still reported before it ended counts: a wrong password above all.
-                for _ in range(16):
-                    if child.control.connection.fileno() < 0 or not self._has_report(child):
-                        break
-                    self._hear(child)
-                if self._agents.get(child.user) is child:
-                    del self._agents[child.user]
-                    log.info("the agent of user %s ended", child.user)
-                if status:
-                    log.warning(
-                        "process %d (%s) ended with %d",
-                        pid, child.op, os.waitstatus_to_exitcode(status),
-                    )  # fmt: skip
-                self._forget(child)
+    def _child_ended(self, child: Child) -> None:
+        if child.process.pid not in self._children:
+            return
+        # What it still reported before it ended counts: a wrong password above all.
+        for _ in range(16):
+            if not self._has_report(child):
+                break
+            self._hear(child)
+        if self._agents.get(child.user) is child:
+            del self._agents[child.user]
+            log.info("the agent of user %s ended", child.user)
+        self._forget(child)
 
     def _has_report(self, child: Child) -> bool:
         try:
@@ -704,10 +619,12 @@ class Supervisor:
             return False
 
     def _forget(self, child: Child) -> None:
-        self._children.pop(child.pid, None)
+        self._children.pop(child.process.pid, None)
         with contextlib.suppress(KeyError, ValueError):
             self._selector.unregister(child.control.connection)
         child.control.connection.close()
+        self._selector.unregister(child.process.handle)
+        os.close(child.process.handle)
         name = child.user.removeprefix("service:")
         if self._services.get(name) is child:
             del self._services[name]
@@ -720,21 +637,11 @@ class Supervisor:
                 self._start_service(name)
 
     def _start_service(self, name: str) -> None:
-        def child(control: Control, settings: ChildSettings) -> NoReturn:
-            self._node_key.forget()
-            run_service(
-                control=control,
-                settings=settings,
-                name=name,
-                start=self.start,
-                key=self._service_keys[name],
-                key_file=self.config.key_file,
-                state_folder=self.config.state_folder,
-                read_key=read_service_key,
-            )
+        def fork(control: socket.socket, uid: int | None) -> Forked:
+            return self._zygote.fork_service(name=name, uid=uid, control=control)
 
         self._restart_at.pop(name, None)
-        self._services[name] = self._fork(f"service:{name}", "", child)
+        self._services[name] = self._fork(f"service:{name}", "", fork)
 
     def _tick(self) -> None:
         now = time.monotonic()
@@ -761,7 +668,7 @@ class Supervisor:
             for user, at in self._locked_users.items()
             if at + 3 * REQUEST_LIFETIME_MS > wall
         }
-        if wall > self._not_after - RETIRE_BEFORE_MS:
+        if wall > self.descriptor.not_after - RETIRE_BEFORE_MS:
             log.info("the node's key is old: ending to start with a new one")
             self._ending = True
 
@@ -782,30 +689,10 @@ def _answer(connection: socket.socket, answer: dict[str, Any]) -> None:
     _finish(connection)
 
 
-def make_service_key(path: Path) -> None:
-    """Make the file that seals the state of the service agents, unless it is there."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return
-    key = secrets.token_bytes(32)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(base64.b64encode(key) + b"\n")
-    wipe(key)
-
-
-def read_service_key(path: Path) -> bytes:
-    """Raises ConfigError."""
-    if stat.S_IMODE(path.stat().st_mode) & 0o077:
-        raise ConfigError(f"{path} is readable by others. Run: chmod 600 {path}")
-    try:
-        key = base64.b64decode(path.read_bytes().strip(), validate=True)
-    except binascii.Error as error:
-        raise ConfigError(f"{path} is not base64.") from error
-    if len(key) != 32:
-        raise ConfigError(f"{path} must hold 32 bytes in base64.")
-    return key
+def _wait_for_end(process: Forked) -> None:
+    poll = select.poll()
+    poll.register(process.handle, select.POLLIN)
+    poll.poll(KILL_TIMEOUT_MS)
 
 
 def write_state(folder: Path, name: str, sealed: bytes) -> None:
@@ -820,19 +707,6 @@ def write_state(folder: Path, name: str, sealed: bytes) -> None:
     partial.rename(folder / f"{name}.state")
 
 
-def preload() -> None:
-    """Import everything an agent may need: after hardening it can open no file.
-
-    That includes every text codec, which Python else loads when a mail names a charset.
-    """
-    for module in pkgutil.iter_modules(encodings.__path__):
-        with contextlib.suppress(ImportError):  # codecs of other platforms
-            importlib.import_module(f"encodings.{module.name}")
-    for kind in (registry.USER, *SERVICE_OPERATIONS):
-        registry.allowed(kind)
-    time.tzset()
-
-
 def main() -> int:
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
@@ -845,13 +719,12 @@ def main() -> int:
     for name in list(os.environ):
         if name.startswith("SEALPOST_"):
             del os.environ[name]  # no secret in the environment of what is forked
-    preload()
     harden.forbid_dumps()
-    supervisor = Supervisor(config)
-    supervisor.rehearse()
-    gc.collect()
-    gc.freeze()  # what is there now is shared for good: no collection writes into its pages
-    supervisor.run()
+    try:
+        Supervisor(config).run()
+    except ZygoteGone:
+        log.error("the zygote ended; see above")
+        return 1
     return 0
 
 

@@ -31,6 +31,10 @@ def wait_until(condition: Any, *, seconds: float = START_S, what: str = "the con
         time.sleep(0.01)
 
 
+def children_of(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 @dataclass
 class AgentNode:
     """One node: its processes, its environment, and what tests may do to it."""
@@ -126,11 +130,14 @@ class AgentNode:
         described: dict[str, Any] = json.loads(content)["descriptor"]
         return described
 
-    def children(self) -> list[int]:
-        """Process ids of everything the supervisor forked and that lives."""
+    @property
+    def zygote(self) -> int:
         assert self.supervisor is not None
-        path = Path(f"/proc/{self.supervisor.pid}/task/{self.supervisor.pid}/children")
-        return [int(pid) for pid in path.read_text().split()]
+        return children_of(self.supervisor.pid)[0]
+
+    def children(self) -> list[int]:
+        """Process ids of all agents and services that live."""
+        return children_of(self.zygote)
 
     def wait_for_services(self) -> None:
         """Until every service agent answers; notes which processes they are."""

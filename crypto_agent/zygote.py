@@ -1,0 +1,330 @@
+"""The process that agents are forked from. It does nothing else, and that is its point.
+
+* It alone holds the node's private key and those of the service agents; the supervisor, which
+  listens to the outside, never has them.
+* Forked from a process that stands still, an agent shares almost all its memory with all others.
+  (Forked from a busy one, every page that the busy one writes to later becomes the agent's own.)
+
+It takes orders from the supervisor over one inherited socket, forks, and returns a descriptor of
+the new process (pidfd), by which the supervisor kills it and learns of its end. When the supervisor
+ends, the zygote ends, and with it every agent (PR_SET_PDEATHSIG).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import encodings
+import gc
+import importlib
+import logging
+import os
+import pkgutil
+import secrets
+import signal
+import socket
+import stat
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from crypto_agent import harden
+from crypto_agent.config import ConfigError, SupervisorConfig
+from crypto_agent.errors import ErrorCode, ProtocolError
+from crypto_agent.operations import registry
+from crypto_agent.protocol import (
+    SERVICE_OPERATIONS,
+    NodeDescriptor,
+    SealingKey,
+    caller_key,
+    node_identity,
+    pack,
+    unpack,
+    wipe,
+)
+from crypto_agent.rehearsal import rehearse
+from crypto_agent.server import (
+    CONTROL_LIMIT,
+    ChildSettings,
+    Control,
+    NodeKey,
+    now_ms,
+    run_opener,
+    run_service,
+)
+
+log = logging.getLogger("sealpost.zygote")
+
+NODE_LIFETIME_MS: Final = 30 * 24 * 3600 * 1000
+"""How long a node's key is good; the supervisor retires before."""
+START_TIMEOUT_S: Final = 60.0
+ORDER_TIMEOUT_S: Final = 10.0
+ORDER_DESCRIPTORS: Final = 3
+
+
+@dataclass(frozen=True)
+class Forked:
+    """A process that the zygote made."""
+
+    pid: int
+    handle: int
+    """Its pidfd: readable once it has ended."""
+
+    def kill(self) -> None:
+        """SIGKILL, to this very process and no other that might have its number by now."""
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.handle, signal.SIGKILL)
+
+
+class Zygote:
+    """The supervisor's side. Raises ZygoteGone when the process is not there any more."""
+
+    def __init__(self, config: SupervisorConfig) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                ours.close()
+                _Zygote(config, theirs).live()
+            except BaseException as error:
+                log.error("the zygote ended: %s", type(error).__name__)
+            finally:
+                os._exit(1)
+        theirs.close()
+        self._socket = ours
+        self._socket.settimeout(START_TIMEOUT_S)
+        self.descriptor = self._greet()
+        self._socket.settimeout(ORDER_TIMEOUT_S)
+
+    def _greet(self) -> NodeDescriptor:
+        answer, _ = self._receive()
+        return NodeDescriptor(
+            node=answer["node"],
+            start=answer["start"],
+            public=answer["public"],
+            not_after=answer["not_after"],
+            services=tuple((name, public) for name, public in answer["services"]),
+            signature=answer["signature"],
+        )
+
+    def _receive(self) -> tuple[dict[str, Any], int]:
+        try:
+            data, descriptors, _, _ = socket.recv_fds(self._socket, CONTROL_LIMIT, 1)
+        except OSError as error:
+            raise ZygoteGone from error
+        if not data:
+            raise ZygoteGone
+        answer: dict[str, Any] = unpack(data)
+        return answer, descriptors[0] if descriptors else -1
+
+    def _fork(self, order: dict[str, Any], descriptors: list[int]) -> Forked:
+        try:
+            socket.send_fds(self._socket, [pack(order)], descriptors)
+        except OSError as error:
+            raise ZygoteGone from error
+        answer, handle = self._receive()
+        if handle < 0:
+            raise ProtocolError(ErrorCode.OVERLOADED, "no process could be made")
+        return Forked(int(answer["pid"]), handle)
+
+    def fork_opener(
+        self,
+        *,
+        header: bytes,
+        uid: int | None,
+        control: socket.socket,
+        connection: socket.socket,
+        existing: socket.socket | None,
+    ) -> Forked:
+        """A process that opens one request to the node's key; see :func:`server.run_opener`."""
+        descriptors = [control.fileno(), connection.fileno()]
+        if existing is not None:
+            descriptors.append(existing.fileno())
+        return self._fork({"kind": "opener", "header": header, "uid": uid}, descriptors)
+
+    def fork_service(self, *, name: str, uid: int | None, control: socket.socket) -> Forked:
+        """A service agent; see :func:`server.run_service`."""
+        return self._fork({"kind": "service", "name": name, "uid": uid}, [control.fileno()])
+
+    def fileno(self) -> int:
+        """Readable only when the zygote has ended."""
+        return self._socket.fileno()
+
+    def end(self) -> None:
+        self._socket.close()  # it sees the end of file, ends, and takes its children with it
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self.pid, 0)
+
+
+class ZygoteGone(Exception):
+    """The zygote ended; so must the supervisor."""
+
+
+@dataclass
+class _Zygote:
+    """The zygote's own side."""
+
+    config: SupervisorConfig
+    orders: socket.socket
+    start: str = field(default_factory=lambda: secrets.token_hex(16))
+
+    def live(self) -> NoReturn:
+        preload()
+        harden.forbid_dumps()
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # ends with the supervisor, not before it
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel collects; pidfds tell
+        seccomp = harden.compile_seccomp()
+        secret = self.config.deployment_secret
+        self.caller: Ed25519PublicKey = caller_key(secret).public_key()
+        sealing = SealingKey.generate()
+        self.service_keys = {name: SealingKey.generate() for name in self.config.services}
+        descriptor = NodeDescriptor(
+            node=self.config.node,
+            start=self.start,
+            public=sealing.public,
+            not_after=now_ms() + NODE_LIFETIME_MS,
+            services=tuple(sorted((name, key.public) for name, key in self.service_keys.items())),
+        ).sign(node_identity(secret))
+        # The identity signed once and is gone; so is the secret it came from. What is forked from
+        # here can neither pretend to be a node nor a caller.
+        wipe(secret)
+        self.node_key = NodeKey(sealing)
+        del sealing, secret
+        self.seccomp = seccomp
+        rehearse(self.settings(None))
+        self.orders.send(
+            pack(
+                {
+                    "node": descriptor.node,
+                    "start": descriptor.start,
+                    "public": descriptor.public,
+                    "not_after": descriptor.not_after,
+                    "services": descriptor.services,
+                    "signature": descriptor.signature,
+                }
+            )
+        )
+        gc.collect()
+        gc.freeze()  # what is there now is shared for good: no collection writes into its pages
+        while True:
+            data, descriptors, _, _ = socket.recv_fds(self.orders, CONTROL_LIMIT, ORDER_DESCRIPTORS)
+            if not data:
+                os._exit(0)  # the supervisor is gone
+            self.obey(unpack(data), descriptors)
+
+    def settings(self, uid: int | None) -> ChildSettings:
+        return ChildSettings(
+            node=self.config.node,
+            caller=self.caller,
+            seccomp=self.seccomp,
+            uid=uid,
+            memory_mb=self.config.memory_mb,
+            cpu_s=self.config.cpu_s,
+            idle_ms=int(self.config.idle_s * 1000),
+            absolute_ms=int(self.config.absolute_s * 1000),
+        )
+
+    def obey(self, order: dict[str, Any], descriptors: list[int]) -> None:
+        try:
+            pid = os.fork()
+        except OSError as error:
+            log.error("fork: %s", error.strerror)
+            pid = -1
+        if pid == 0:
+            try:
+                self.become(order, descriptors)
+            except BaseException as error:
+                # Nothing of the error's text: it may quote content.
+                with contextlib.suppress(OSError):
+                    line = f"ended: {type(error).__name__}"
+                    os.write(descriptors[0], pack({"t": "log", "line": line}))
+            finally:
+                os._exit(1)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        if pid < 0:
+            self.orders.send(pack({"pid": 0}))
+            return
+        handle = os.pidfd_open(pid)
+        socket.send_fds(self.orders, [pack({"pid": pid})], [handle])
+        os.close(handle)
+
+    def become(self, order: dict[str, Any], descriptors: list[int]) -> NoReturn:
+        """The first steps of a forked process."""
+        harden.die_with_parent()
+        self.orders.close()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
+            signal.signal(number, signal.SIG_DFL)
+        control = Control(socket.socket(fileno=descriptors[0]))
+        settings = self.settings(order["uid"])
+        if order["kind"] == "service":
+            self.node_key.forget()
+            name = str(order["name"])
+            key = self.service_keys.pop(name)
+            self.service_keys.clear()
+            run_service(
+                control=control,
+                settings=settings,
+                name=name,
+                start=self.start,
+                key=key,
+                key_file=self.config.key_file,
+                state_folder=self.config.state_folder,
+                read_key=read_service_key,
+            )
+        self.service_keys.clear()
+        run_opener(
+            control=control,
+            settings=settings,
+            node_key=self.node_key,
+            connection=socket.socket(fileno=descriptors[1]),
+            header=order["header"],
+            existing=socket.socket(fileno=descriptors[2]) if len(descriptors) > 2 else None,
+        )
+
+
+# --------------------------------------------------------------------------- helpers
+
+
+def preload() -> None:
+    """Import everything an agent may need: after hardening it can open no file.
+
+    That includes every text codec, which Python else loads when a mail names a charset.
+    """
+    for module in pkgutil.iter_modules(encodings.__path__):
+        with contextlib.suppress(ImportError):  # codecs of other platforms
+            importlib.import_module(f"encodings.{module.name}")
+    for kind in (registry.USER, *SERVICE_OPERATIONS):
+        registry.allowed(kind)
+    time.tzset()
+
+
+def make_service_key(path: Path) -> None:
+    """Make the file that seals the state of the service agents, unless it is there."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return
+    key = secrets.token_bytes(32)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(base64.b64encode(key) + b"\n")
+    wipe(key)
+
+
+def read_service_key(path: Path) -> bytes:
+    """Raises ConfigError."""
+    if stat.S_IMODE(path.stat().st_mode) & 0o077:
+        raise ConfigError(f"{path} is readable by others. Run: chmod 600 {path}")
+    try:
+        key = base64.b64decode(path.read_bytes().strip(), validate=True)
+    except binascii.Error as error:
+        raise ConfigError(f"{path} is not base64.") from error
+    if len(key) != 32:
+        raise ConfigError(f"{path} must hold 32 bytes in base64.")
+    return key
