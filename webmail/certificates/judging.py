@@ -11,7 +11,7 @@ from typing import Final
 
 from crypto_agent.protocol import ProtocolError
 from webmail.agent import door
-from webmail.certificates import material
+from webmail.certificates import material, refresh
 
 REMEMBER_SECONDS: Final = 30.0
 """A page asks for the same recipients at every key press; a revocation list changes in hours."""
@@ -56,6 +56,8 @@ def for_encryption(
         )
     except ProtocolError:
         return None
+    # Lists of those we write to stay fresh, also when no mail of theirs is opened.
+    refresh.request(result.get("urls") or [])
     facts = result.get("facts", {})
     reason = next(
         (str(fact["code"]) for fact in facts.values() if fact and fact["result"] != "passed"), ""
