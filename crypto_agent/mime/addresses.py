@@ -8,14 +8,18 @@ word cannot add a mailbox. Linear, without recursion; nothing is raised.
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import idna
+import idna.uts46data
 
 from crypto_agent.mime.headers import VALUE_LIMIT, decode_text
+
+codecs.lookup("punycode")  # like uts46data: idna would load it in the midst of an operation
 
 MAILBOX_LIMIT: Final = 1_000
 """Mailboxes of one field looked at."""

@@ -78,13 +78,7 @@ def allowed(kind: str) -> dict[str, Operation]:
         names = SESSION_OPERATIONS | RELEASE_OPERATIONS
     else:
         names = SERVICE_OPERATIONS[kind]
-    found = {}
-    for name in sorted(names):
-        try:
-            found[name] = _load(name)
-        except (ModuleNotFoundError, AttributeError):  # WHILE-BUILDING
-            continue
-    return found
+    return {name: _load(name) for name in sorted(names)}
 
 
 def dispatch(

@@ -5,11 +5,15 @@ Pure functions of text. An address is ``local@domain``; nothing here knows displ
 
 from __future__ import annotations
 
+import codecs
 import re
 from enum import Enum
 from typing import Final
 
 import idna
+import idna.uts46data
+
+codecs.lookup("punycode")  # like uts46data: idna would load it in the midst of an operation
 
 ADDRESS_LIMIT: Final = 254
 """RFC 5321 §4.5.3.1.3: a path is at most 256 octets including its angle brackets."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cms.foreign import Gpgsm, Nss, Openssl
+from tests.cms.foreign import BouncyCastle, Gpgsm, Nss, Openssl
 from tests.cms.people import person
 
 
@@ -33,3 +33,10 @@ def nss(tmp_path_factory: pytest.TempPathFactory) -> Nss:
     program = Nss(tmp_path_factory.mktemp("nss"))
     program.hold(person("bob"))
     return program
+
+
+@pytest.fixture(scope="session")
+def bouncy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BouncyCastle]:
+    program = BouncyCastle(tmp_path_factory.mktemp("bouncy"))
+    yield program
+    program.close()

@@ -1,4 +1,4 @@
-"""Foreign S/MIME programs as judges: openssl 3.0, gpgsm 2.2, NSS cmsutil."""
+"""Foreign S/MIME programs as judges: openssl 3.0, gpgsm 2.2, NSS cmsutil, Bouncy Castle 1.72."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import subprocess
 from pathlib import Path
 
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from tests.cms.people import Person, root, root_der
 
@@ -21,7 +21,7 @@ def run(*command: str | Path, data: bytes | None = None, folder: Path | None = N
         [*map(str, command)], input=data, capture_output=True, cwd=folder, timeout=60, check=False
     )
     if done.returncode != 0:
-        raise Refused((done.stderr + done.stdout).decode("utf-8", "replace")[-2000:])
+        raise Refused((done.stderr or done.stdout).decode("utf-8", "replace")[-2000:])
     return done.stdout
 
 
@@ -203,3 +203,66 @@ class Nss:
             "cmsutil", "-S", "-d", self.database, "-N", signer.name, "-G", *options,
             "-i", self.folder / "content",
         )  # fmt: skip
+
+
+class BouncyCastle:
+    """Bouncy Castle's CMS classes, driven by ``peer/Peer.java``."""
+
+    JARS = [f"/usr/share/java/{name}.jar" for name in ("bcpkix", "bcprov", "bcutil")]
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        source = Path(__file__).with_name("peer") / "Peer.java"
+        run("javac", "-cp", ":".join(self.JARS), "-d", folder, source)
+        classes = ":".join([*self.JARS, str(folder)])
+        self.process = subprocess.Popen(
+            ["java", "-cp", classes, "Peer"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+
+    def _call(self, act: str, data: bytes, *arguments: str | Path) -> bytes:
+        given, answer = self.folder / "given", self.folder / "answer"
+        given.write_bytes(data)
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        print(act, answer, given, *arguments, sep="\t", file=self.process.stdin, flush=True)
+        said = self.process.stdout.readline().strip()
+        if said != "ok":
+            raise Refused(said)
+        return answer.read_bytes()
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def _files(self, person: Person) -> tuple[Path, Path]:
+        certificate, key = self.folder / "certificate", self.folder / "key"
+        certificate.write_bytes(person.certificate)
+        key.write_bytes(
+            person.private.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+        )
+        return certificate, key
+
+    def verify(self, message: bytes, detached: bytes | None = None) -> bytes:
+        if detached is None:
+            return self._call("verify", message)
+        (self.folder / "content").write_bytes(detached)
+        return self._call("verify", message, self.folder / "content")
+
+    def sign(
+        self, content: bytes, signer: Person, kind: str, algorithm: str, *, opaque: bool
+    ) -> bytes:
+        form = "opaque" if opaque else "detached"
+        return self._call("sign", content, *self._files(signer), kind, algorithm, form)
+
+    def encrypt(self, content: bytes, reader: Person, cipher: str, transport: str) -> bytes:
+        return self._call("encrypt", content, self._files(reader)[0], cipher, transport)
+
+    def decrypt(self, message: bytes, reader: Person, kind: str, mode: str) -> bytes:
+        return self._call("decrypt", message, self._files(reader)[1], kind, mode)
+
+    def compress(self, content: bytes) -> bytes:
+        return self._call("compress", content)

@@ -37,7 +37,9 @@ def test_sealed_mail_opens_and_lists_within_a_blink(alice: Person, bob: Correspo
     fragment = fastest(
         lambda: page(alice.client, url("message", rows[0]), **{"HX-Request": "true"})
     )
-    print(f"list {listed * 1000:.0f} ms, page {opened * 1000:.0f} ms, part {fragment * 1000:.0f} ms")
+    print(
+        f"list {listed * 1000:.0f} ms, page {opened * 1000:.0f} ms, part {fragment * 1000:.0f} ms"
+    )
     assert listed < 0.3
     assert opened < 0.5
     assert fragment < 0.4

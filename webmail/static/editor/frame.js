@@ -4,7 +4,7 @@
   const root = document.getElementById("editor");
   let editor = null;
   let port = null;
-  let quiet = false;
+  let last = "";
 
   const FORBIDDEN = { FORBID_TAGS: ["style", "form", "input", "button", "textarea", "select", "svg", "math", "video", "audio", "iframe"], FORBID_ATTR: ["srcset", "background"], ALLOW_DATA_ATTR: false, RETURN_DOM_FRAGMENT: true };
   const sanitize = (html) => document.importNode(DOMPurify.sanitize(html, FORBIDDEN), true);
@@ -61,7 +61,9 @@
   }
 
   function tellContent() {
-    if (quiet) return;
+    // Squire tells of its own changes too: only what differs from what the page knows is told on.
+    if (editor.getHTML() === last) return;
+    last = editor.getHTML();
     const empty = !root.textContent.trim() && !root.querySelector("img, hr, table");
     port.postMessage({ type: "content", html: empty ? "" : editor.getHTML(), text: empty ? "" : plain(root).replace(/\n{3,}/g, "\n\n").trimEnd() });
     tellHeight();
@@ -89,9 +91,8 @@
   function receive({ data }) {
     if (data.type === "theme") document.documentElement.dataset.theme = data.theme;
     if (data.type === "set") {
-      quiet = true;
       editor.setHTML(data.html);
-      quiet = false;
+      last = editor.getHTML();
       tellHeight();
     }
     if (data.type === "command" && Object.hasOwn(COMMANDS, data.name)) {
@@ -108,9 +109,8 @@
     document.documentElement.dir = event.data.dir;
     document.documentElement.dataset.theme = event.data.theme;
     editor = new Squire(root, { blockTag: "DIV", sanitizeToDOMFragment: sanitize });
-    quiet = true;
     editor.setHTML(event.data.html);
-    quiet = false;
+    last = editor.getHTML();
     editor.moveCursorToStart();
     editor.addEventListener("input", tellContent);
     editor.addEventListener("pathChange", tellState);

@@ -19,6 +19,7 @@ export function changed() {
     dirtySince = Date.now();
     saved.textContent = form.dataset.wordsUnsaved;
   }
+  hint();
   clearTimeout(timer);
   timer = setTimeout(save, Math.max(0, Math.min(AFTER_TYPING_MS, dirtySince + AT_MOST_MS - Date.now())));
 }
@@ -73,7 +74,7 @@ function keep(answer) {
   if (answer.draft) {
     const fresh = form.elements.draft.value !== answer.draft;
     form.elements.draft.value = answer.draft;
-    if (fresh && answer.urls?.self) history.replaceState(history.state, "", answer.urls.self);
+    if (fresh && answer.urls?.draft) history.replaceState(history.state, "", answer.urls.draft);
   }
   if (answer.version !== undefined) form.elements.version.value = answer.version;
   if (answer.words && !dirtySince) saved.textContent = answer.words;
@@ -81,7 +82,12 @@ function keep(answer) {
   if (urls.save) form.dataset.save = urls.save;
   if (urls.attach) form.dataset.attach = urls.attach;
   if (urls.send) form.action = urls.send;
-  if (urls.discard) form.querySelector("[data-discard]").formAction = urls.discard;
+  if (urls.discard) {
+    const button = form.querySelector("[data-discard]");
+    button.formAction = urls.discard;
+    button.hidden = false;
+    form.querySelector("[data-leave]").hidden = true;
+  }
 }
 
 const dialog = document.querySelector("[data-unlock-dialog]");
@@ -94,6 +100,7 @@ async function askToUnlock() {
   dialog.querySelector("input[type=password]")?.focus();
 }
 
+form.querySelector("[data-leave]").addEventListener("click", () => (leaving = true));
 document.addEventListener("sealpost:locked", askToUnlock);
 document.addEventListener("sealpost:unlocked", save);
 document.addEventListener("sealpost:closing", save);
@@ -114,23 +121,20 @@ function forgotten() {
   return words.some((word) => text.includes(word.toLowerCase()));
 }
 
-let warned = false;
+/** A hint while writing; the server asks once more before it sends. */
+function hint() {
+  const note = form.querySelector("[data-forgotten]");
+  note.querySelector("[data-forgotten-words]").textContent = form.dataset.wordsForgotten;
+  note.hidden = !forgotten();
+}
+
 form.addEventListener("submit", async (event) => {
   const button = event.submitter;
-  if (button?.matches("[data-discard], [data-detach]") || button?.hasAttribute("formaction")) {
+  if (button?.hasAttribute("formaction")) {
     if (button.matches("[data-discard]")) leaving = true;
     return;
   }
   if (leaving) return event.preventDefault();
-  if (!warned && forgotten()) {
-    event.preventDefault();
-    warned = true;
-    const note = form.querySelector("[data-forgotten]");
-    note.querySelector("[data-forgotten-words]").textContent = form.dataset.wordsForgotten;
-    note.hidden = false;
-    form.querySelector("[data-send]").focus();
-    return;
-  }
   if (form.querySelector(".uploading") || saving) {
     event.preventDefault();
     await Promise.all([saving, attachmentsDone()]);

@@ -1,6 +1,6 @@
 // Recipients as chips. Each tells as it is typed whether the mail can be encrypted to it; the server
 // says it in words, here they are only placed.
-import { fetchInto } from "../requests.js";
+import { fetchInto, post } from "../requests.js";
 
 const form = document.querySelector("[data-compose]");
 const boxes = [...form.querySelectorAll("[data-recipients]")].map((field) => make(field));
@@ -155,6 +155,11 @@ form.addEventListener("click", (event) => {
     for (const address of remove.dataset.removeRecipients.split(",")) for (const box of boxes) box.remove(address);
     changed();
     ask();
+  }
+  const pin = event.target.closest("[data-pin]");
+  if (pin) {
+    const { address, sha256, pin: choice, pinUrl } = pin.dataset;
+    post(pinUrl, [["address", address], ["sha256", sha256], ["choice", choice]]).then(ask);
   }
   const choice = event.target.closest("[data-set-protection]");
   if (choice) {
