@@ -217,8 +217,8 @@ def dovecot_command(configuration: Path) -> list[str]:
     return [program, "-F", "-c", str(configuration)]
 
 
-def run_as_nobody() -> dict[str, object]:
-    """Arguments for Popen: what user to run Dovecot as."""
+def run_as_nobody() -> RunAs:
+    """What user to run Dovecot as."""
     if os.geteuid() == 0:
         user, group = _run_as()
         return {"user": user, "group": group, "extra_groups": []}
@@ -261,7 +261,7 @@ def start_dovecot(
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=subprocess.STDOUT,
-        **run_as_nobody(),  # type: ignore[call-overload]  # user, group, extra_groups or nothing
+        **run_as_nobody(),
     )
     wait_for_port(imap_port, process)
     wait_for_port(lmtp_port, process)

@@ -94,7 +94,7 @@ class Sealpost:
         folder.mkdir(parents=True, exist_ok=True)
         imap, lmtp = self.ports["imap"], self.ports["lmtp"]
         configuration = write_configuration(folder, imap, lmtp)
-        dovecot = self.launcher.add("dovecot", dovecot_command(configuration), **run_as_nobody())
+        dovecot = self.launcher.add("dovecot", dovecot_command(configuration), run_as=run_as_nobody())
         submission = self.launcher.add(
             "submission",
             python(

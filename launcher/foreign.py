@@ -128,7 +128,9 @@ class ForeignAuthority:
             subject=f"/C=DE/O={self.name}/CN={self.name} S-MIME CA",
             extensions="basicConstraints=critical,CA:TRUE,pathlen:0\n"
             "keyUsage=critical,keyCertSign,cRLSign\nextendedKeyUsage=emailProtection\n"
-            "certificatePolicies=2.5.29.32.0\n",  # any: it may vouch for every level
+            "subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n"
+            "certificatePolicies=2.5.29.32.0\n"  # any: it may vouch for every level
+            + _crl_point(self.root_crl_url),
             days=3650,
         )  # fmt: skip
         return self
@@ -220,11 +222,13 @@ class ForeignAuthority:
         if not start:  # a year old: people have had their certificates for a while
             begin = datetime.now(UTC) - AGE
             start, end = (f"{day:%Y%m%d%H%M%S}Z" for day in (begin, begin + timedelta(days=days)))
+        own_key: list[str | Path] = []
+        if certificate.parent == issuer:  # a root signs itself
+            own_key = ["-selfsign", "-keyfile", key]
         openssl("ca", "-batch", "-notext", "-config", issuer / "ca.conf", "-in", request,
                 "-out", certificate, "-extfile", extension_file, "-preserveDN",
                 "-startdate", start, "-enddate", end,
-                *(["-selfsign", "-keyfile", key] if certificate.parent == issuer else []),
-                )  # fmt: skip
+                *own_key)  # fmt: skip
 
 
 # --------------------------------------------------------------------------- mail

@@ -36,6 +36,18 @@ def missing_packages(wanted: dict[str, str]) -> list[str]:
     return sorted({package for program, package in wanted.items() if not is_there(program)})
 
 
+def _quietly(
+    command: list[str], environment: dict[str, str]
+) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        command,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+
+
 def install(wanted: dict[str, str]) -> None:
     """Install what is missing when run as root on Debian; else say exactly what to install."""
     missing = missing_packages(wanted)
@@ -46,12 +58,9 @@ def install(wanted: dict[str, str]) -> None:
         sys.exit(f"Some programs are missing. As root, run:\n    {command}")
     print(f"Installing {', '.join(missing)} …", flush=True)
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    quiet = {"env": environment, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
-    subprocess.run(["apt-get", "update", "-qq"], check=False, **quiet)  # type: ignore[call-overload]
-    done = subprocess.run(
-        ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing],
-        check=False,
-        **quiet,  # type: ignore[call-overload]
+    _quietly(["apt-get", "update", "-qq"], environment)
+    done = _quietly(
+        ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing], environment
     )
     if done.returncode != 0 or missing_packages(wanted):
         sys.exit(f"{command}\nfailed: {done.stderr.decode('utf-8', 'replace')[-800:]}")

@@ -10,12 +10,21 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypedDict
 
 STOP_SECONDS = 10.0
 RESTART_PAUSE_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0)
 """A process that ends by itself is started again after these pauses, the last one for ever."""
 CALM_SECONDS = 60.0
 """A process that ran this long is taken to be well: its pauses start again at the shortest."""
+
+
+class RunAs(TypedDict, total=False):
+    """Arguments for Popen: the user to run a program as. Empty: the one who runs this."""
+
+    user: str
+    group: str
+    extra_groups: list[str]
 
 
 @dataclass
@@ -26,8 +35,7 @@ class Process:
     command: list[str]
     log: Path
     environment: Mapping[str, str]
-    arguments: dict[str, object] = field(default_factory=dict)
-    """More arguments for Popen, such as the user to run as."""
+    run_as: RunAs = field(default_factory=RunAs)
     popen: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
     failures: int = 0
@@ -43,7 +51,7 @@ class Process:
                 stderr=subprocess.STDOUT,
                 env=dict(self.environment),
                 start_new_session=True,  # a Ctrl-C in the terminal is for the launcher to handle
-                **self.arguments,  # type: ignore[call-overload]  # user, group or nothing
+                **self.run_as,
             )
         self.started_at = time.monotonic()
         self.restart_at = 0.0
@@ -77,7 +85,7 @@ class Launcher:
         command: list[str],
         *,
         environment: Mapping[str, str] | None = None,
-        **arguments: object,
+        run_as: RunAs | None = None,
     ) -> Process:
         """Start ``command`` now and keep it running."""
         process = Process(
@@ -85,7 +93,7 @@ class Launcher:
             command,
             self.log_folder / f"{name}.log",
             self.environment if environment is None else environment,
-            arguments,
+            run_as or RunAs(),
         )
         process.start()
         self.processes.append(process)

@@ -13,6 +13,7 @@ import hmac
 import signal
 import sys
 from pathlib import Path
+from typing import cast
 
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
@@ -52,7 +53,8 @@ class Relay:
     async def handle_MAIL(
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
-        if address.lower() != session.auth_data:
+        signed_in = cast("str | None", session.auth_data)  # what authenticate() gave
+        if address.lower() != signed_in:
             return "553 5.7.1 Sender address is not yours"
         envelope.mail_from = address
         envelope.mail_options.extend(options)
