@@ -8,7 +8,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -42,8 +42,20 @@ def say(sentence: str) -> None:
 class Demo:
     """The embedded system plus the people, the outside world and the mail of the demo."""
 
-    def __init__(self, state: Path, *, port: int) -> None:
-        self.sealpost = Sealpost(state, port=port, settings={"SEALPOST_ORGANISATION": "Acme"})
+    def __init__(
+        self,
+        state: Path,
+        *,
+        port: int,
+        settings: Mapping[str, str] | None = None,
+        caller: Mapping[str, str] = os.environ,
+    ) -> None:
+        self.sealpost = Sealpost(
+            state,
+            port=port,
+            settings={"SEALPOST_ORGANISATION": "Acme"} | dict(settings or {}),
+            caller=caller,
+        )
         self.state = self.sealpost.state
         self.outside = self.state / "outside"
 

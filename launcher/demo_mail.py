@@ -10,7 +10,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from email import policy
 from email.message import EmailMessage
 from email.utils import format_datetime
@@ -89,7 +89,7 @@ def make_cast(folder: Path, public: Path, base_url: str) -> Cast:
     public.mkdir(parents=True, exist_ok=True)
     crl = public / "lighthouse.crl"
     if not crl.exists():
-        trusted.revoke(cast.revoked)
+        trusted.revoke(cast.revoked, at=datetime.now(UTC) - timedelta(days=10))
     crl.write_bytes(trusted.crl())
     (public / "lighthouse-root.crl").write_bytes(trusted.root_crl())
     return cast
@@ -282,7 +282,7 @@ def _proven(cast: Cast, alice: str, now: datetime) -> Iterator[DemoMail]:
     ) -> DemoMail:
         date = now - timedelta(days=days)
         message = compose(who.mailbox(), alice, subject, text, date=date)
-        return DemoMail(smime(message, signer=who, opaque=opaque), date)
+        return DemoMail(smime(message, signer=who, opaque=opaque, at=date), date)
 
     yield signed(
         cast.vera,
@@ -307,7 +307,7 @@ def _proven(cast: Cast, alice: str, now: datetime) -> Iterator[DemoMail]:
         subtype="pdf",
         filename="invoice-2026-118.pdf",
     )
-    yield DemoMail(smime(invoice, signer=cast.office), date)
+    yield DemoMail(smime(invoice, signer=cast.office, at=date), date)
     yield signed(
         cast.carol,
         "Minutes of our meeting",
@@ -352,7 +352,7 @@ def _unproven(cast: Cast, alice: str, now: datetime) -> Iterator[DemoMail]:
         (cast.revoked, "My laptop was stolen", "My certificate was revoked after that.\n", 2.0),
     ]:
         message = compose(who.mailbox(), alice, subject, text, date=at(days))
-        yield DemoMail(smime(message, signer=who), at(days))
+        yield DemoMail(smime(message, signer=who, at=at(days)), at(days))
 
     mismatch = compose(
         cast.carol.mailbox(),
@@ -361,7 +361,7 @@ def _unproven(cast: Cast, alice: str, now: datetime) -> Iterator[DemoMail]:
         "The From says Carol, the certificate says Mallory.\n",
         date=at(1.9),
     )
-    yield DemoMail(smime(mismatch, signer=cast.mallory), at(1.9))
+    yield DemoMail(smime(mismatch, signer=cast.mallory, at=at(1.9)), at(1.9))
 
     tampered = compose(
         cast.carol.mailbox(),
@@ -370,7 +370,7 @@ def _unproven(cast: Cast, alice: str, now: datetime) -> Iterator[DemoMail]:
         "Dear Alice,\n\nplease pay 100 EUR.\n\nCarol\n",
         date=at(1.8),
     )
-    raw = smime(tampered, signer=cast.carol)
+    raw = smime(tampered, signer=cast.carol, at=at(1.8))
     yield DemoMail(raw.replace(b"pay 100 EUR.", b"pay 900 EUR."), at(1.8))
 
     yield DemoMail(_mailing_list(cast, alice, at(1.7)), at(1.7))
@@ -388,7 +388,7 @@ def _mailing_list(cast: Cast, alice: str, date: datetime) -> bytes:
     """A list server put a signed message beside its own, unsigned footer."""
     inner = EmailMessage(policy=policy.SMTP)
     inner.set_content("I signed this, and the list added its footer.\n\nVictor\n")
-    signed = sign_entity(inner.as_bytes(), cast.victor)
+    signed = sign_entity(inner.as_bytes(), cast.victor, at=date)
     boundary = b"list-boundary"
     outer = (
         f"From: {cast.victor.mailbox()}\r\nTo: friends@lists.example\r\n"
@@ -439,7 +439,13 @@ def _encrypted(cast: Cast, alice: str, certificate: Path, now: datetime) -> Iter
         date=at(9),
     )
     yield DemoMail(
-        smime(authenticated, signer=cast.victor, recipients=[certificate], cipher="aes-256-gcm"),
+        smime(
+            authenticated,
+            signer=cast.victor,
+            recipients=[certificate],
+            cipher="aes-256-gcm",
+            at=at(9),
+        ),
         at(9),
     )
 
@@ -450,7 +456,7 @@ def _encrypted(cast: Cast, alice: str, certificate: Path, now: datetime) -> Iter
         "Three layers, one author.\n\nCarol\n",
         date=at(6),
     )
-    yield DemoMail(_triple(wrapped, cast.carol, certificate), at(6))
+    yield DemoMail(_triple(wrapped, cast.carol, certificate, at(6)), at(6))
 
     lost = compose(
         cast.carol.mailbox(),
@@ -459,7 +465,9 @@ def _encrypted(cast: Cast, alice: str, certificate: Path, now: datetime) -> Iter
         "You cannot read this.\n",
         date=at(5),
     )
-    yield DemoMail(smime(lost, signer=cast.carol, recipients=[cast.carol.certificate]), at(5))
+    yield DemoMail(
+        smime(lost, signer=cast.carol, recipients=[cast.carol.certificate], at=at(5)), at(5)
+    )
 
     contract = compose(
         cast.carol.mailbox(),
@@ -477,11 +485,13 @@ def _encrypted(cast: Cast, alice: str, certificate: Path, now: datetime) -> Iter
         subtype="pdf",
         filename="contract pier 4.pdf",
     )
-    yield DemoMail(smime(contract, signer=cast.carol, recipients=[certificate]), at(0.4))
+    yield DemoMail(
+        smime(contract, signer=cast.carol, recipients=[certificate], at=at(0.4)), at(0.4)
+    )
 
 
-def _triple(message: EmailMessage, who: Correspondent, certificate: Path) -> bytes:
+def _triple(message: EmailMessage, who: Correspondent, certificate: Path, at: datetime) -> bytes:
     """sign(encrypt(sign(m))), RFC 2634 section 1.1."""
     outer, entity = split_message(message)
-    sealed = encrypt_entity(sign_entity(entity, who), [certificate])
-    return outer + sign_entity(sealed, who)
+    sealed = encrypt_entity(sign_entity(entity, who, at=at), [certificate])
+    return outer + sign_entity(sealed, who, at=at)

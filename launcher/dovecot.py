@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO
 
 from launcher.ports import free_ports
+from launcher.processes import RunAs
 
 START_SECONDS = 10.0
 

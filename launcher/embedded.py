@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import urllib.error
 import urllib.request
@@ -56,7 +57,7 @@ class Sealpost:
             "SEALPOST_SMTP_DEFAULT": f"none://127.0.0.1:{self.ports['submission']}",
             "SEALPOST_FETCH_ALLOWED_HOSTS": f"127.0.0.1:{self.ports['outside']}",
         }
-        self.environment = make_environment(self.state, **mail_server, **(settings or {}))
+        self.environment = make_environment(self.state, mail_server | dict(settings), caller=caller)
         self.launcher = Launcher(self.state / "log", self.environment)
         self.dovecot: Dovecot | None = None
 
@@ -94,7 +95,9 @@ class Sealpost:
         folder.mkdir(parents=True, exist_ok=True)
         imap, lmtp = self.ports["imap"], self.ports["lmtp"]
         configuration = write_configuration(folder, imap, lmtp)
-        dovecot = self.launcher.add("dovecot", dovecot_command(configuration), run_as=run_as_nobody())
+        dovecot = self.launcher.add(
+            "dovecot", dovecot_command(configuration), run_as=run_as_nobody()
+        )
         submission = self.launcher.add(
             "submission",
             python(

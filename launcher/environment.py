@@ -32,11 +32,13 @@ def make_secrets(folder: Path) -> dict[str, str]:
     return {setting: str(folder / name) for setting, name in SECRET_FILES.items()}
 
 
-def make_environment(state: Path, **settings: str) -> dict[str, str]:
+def make_environment(
+    state: Path, settings: Mapping[str, str], *, caller: Mapping[str, str] = os.environ
+) -> dict[str, str]:
     """What every process gets: little of the caller's environment, all of Sealpost's settings.
 
-    A setting that the caller's environment names (``SEALPOST_…``, ``DATABASE_URL``) wins over the
-    defaults of the embedded system.
+    A setting that ``caller`` names (``SEALPOST_…``, ``DATABASE_URL``) wins over the defaults of the
+    embedded system.
     """
     state.mkdir(parents=True, exist_ok=True)
     environment = {name: os.environ[name] for name in KEPT if name in os.environ}
@@ -52,7 +54,7 @@ def make_environment(state: Path, **settings: str) -> dict[str, str]:
         "SEALPOST_NODE": "node1",
     }
     environment |= settings
-    for name, value in os.environ.items():
+    for name, value in caller.items():
         if name.startswith("SEALPOST_") or name == "DATABASE_URL":
             environment.pop(f"{name}_FILE", None)
             environment[name] = value

@@ -6,6 +6,7 @@ foreign program, and what Sealpost sends is opened and judged by it.
 
 from __future__ import annotations
 
+import os
 import subprocess
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -52,11 +53,18 @@ class OpensslError(RuntimeError):
     """openssl refused; its own words are the message."""
 
 
-def openssl(*arguments: str | Path, data: bytes | None = None) -> bytes:
-    """Run the openssl program and return what it prints. Raises OpensslError."""
-    done = subprocess.run(
-        ["openssl", *map(str, arguments)], input=data, capture_output=True, check=False
-    )
+def openssl(*arguments: str | Path, data: bytes | None = None, at: datetime | None = None) -> bytes:
+    """Run the openssl program and return what it prints. Raises OpensslError.
+
+    ``at``: what its clock shows, by the faketime program; it has no option for signingTime.
+    """
+    command = ["openssl", *map(str, arguments)]
+    environment = None
+    if at is not None:
+        moment = at.astimezone(UTC)
+        command = ["faketime", "-f", f"{moment:%Y-%m-%d %H:%M:%S}", *command]
+        environment = os.environ | {"TZ": "UTC"}
+    done = subprocess.run(command, input=data, capture_output=True, check=False, env=environment)
     if done.returncode != 0:
         raise OpensslError(done.stderr.decode("utf-8", "replace").strip())
     return done.stdout
@@ -176,10 +184,10 @@ class ForeignAuthority:
         )  # fmt: skip
         return person
 
-    def revoke(self, person: Correspondent) -> None:
+    def revoke(self, person: Correspondent, *, at: datetime | None = None) -> None:
         configuration = self.intermediate / "ca.conf"
         openssl("ca", "-config", configuration, "-revoke", person.certificate,
-                "-crl_reason", "keyCompromise")  # fmt: skip
+                "-crl_reason", "keyCompromise", at=at)  # fmt: skip
 
     def crl(self) -> bytes:
         """A fresh list of the people whose certificates were revoked, DER."""
@@ -252,13 +260,15 @@ def _entity(openssl_output: bytes) -> bytes:
     return b"\r\n".join(openssl_output.replace(b"\r\n", b"\n").split(b"\n"))
 
 
-def sign_entity(entity: bytes, signer: Correspondent, *, opaque: bool = False) -> bytes:
-    """``openssl cms -sign`` over a MIME entity."""
+def sign_entity(
+    entity: bytes, signer: Correspondent, *, opaque: bool = False, at: datetime | None = None
+) -> bytes:
+    """``openssl cms -sign`` over a MIME entity; ``at`` becomes the signingTime."""
     arguments: list[str | Path] = [
         "cms", "-sign", "-signer", signer.certificate, "-inkey", signer.key,
         "-certfile", signer.chain, "-md", "sha256", "-crlfeol",
     ]  # fmt: skip
-    return _entity(openssl(*arguments, *(["-nodetach"] if opaque else []), data=entity))
+    return _entity(openssl(*arguments, *(["-nodetach"] if opaque else []), data=entity, at=at))
 
 
 def encrypt_entity(
@@ -280,11 +290,12 @@ def smime(
     opaque: bool = False,
     recipients: list[Path] | None = None,
     cipher: str = "aes-256-cbc",
+    at: datetime | None = None,
 ) -> bytes:
-    """The whole mail: sign, then encrypt, as asked; raw bytes ready for delivery."""
+    """The whole mail: sign (``at`` that time), then encrypt, as asked; raw bytes for delivery."""
     outer, entity = split_message(message)
     if signer is not None:
-        entity = sign_entity(entity, signer, opaque=opaque)
+        entity = sign_entity(entity, signer, opaque=opaque, at=at)
     if recipients is not None:
         entity = encrypt_entity(entity, recipients, cipher=cipher)
     return outer + entity

@@ -15,6 +15,7 @@ PACKAGES_OF_DEMO = {
     "/usr/lib/dovecot/imap": "dovecot-imapd",
     "/usr/lib/dovecot/lmtp": "dovecot-lmtpd",
     "openssl": "openssl",
+    "faketime": "faketime",
 }
 """Program → the package that brings it."""
 
@@ -36,9 +37,7 @@ def missing_packages(wanted: dict[str, str]) -> list[str]:
     return sorted({package for program, package in wanted.items() if not is_there(program)})
 
 
-def _quietly(
-    command: list[str], environment: dict[str, str]
-) -> subprocess.CompletedProcess[bytes]:
+def _quietly(command: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
         command,
         env=environment,
