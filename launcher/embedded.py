@@ -45,7 +45,12 @@ class Sealpost:
     """
 
     def __init__(
-        self, state: Path, *, port: int, settings: Mapping[str, str] | None = None
+        self,
+        state: Path,
+        *,
+        port: int,
+        settings: Mapping[str, str],
+        caller: Mapping[str, str] = os.environ,
     ) -> None:
         self.state = state.resolve()
         self.port = port
