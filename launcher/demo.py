@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import sys
+import urllib.request
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import partial
@@ -17,6 +18,7 @@ from launcher import demo_mail
 from launcher.browserless import Visitor
 from launcher.dovecot import add_user, mail_folder
 from launcher.embedded import Sealpost
+from launcher.foreign import openssl
 from launcher.packages import PACKAGES_OF_DEMO, install
 from launcher.processes import python
 
@@ -77,7 +79,16 @@ class Demo:
         )
         self._add_mailboxes()
         self.sealpost.start(say)
+        self._publish_root()
         self._admit_people()
+
+    def _publish_root(self) -> None:
+        """Carol's openssl trusts the root that Sealpost publishes."""
+        address = f"{self.sealpost.origin}/pki/root.crt"
+        with urllib.request.urlopen(address, timeout=30) as answer:  # noqa: S310 - our own
+            der = answer.read()
+        pem = openssl("x509", "-inform", "DER", data=der)
+        (self.outside / "sealpost-root.crt").write_bytes(pem)
 
     def _add_mailboxes(self) -> None:
         folder = mail_folder(self.state / "mail")
