@@ -16,6 +16,8 @@ from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.utils.translation import gettext as _
 
+from webmail.accounts.request import ours
+
 
 class ErrorIdMiddleware:
     """Gives every request an id; it is shown and logged only when something fails."""
@@ -24,7 +26,7 @@ class ErrorIdMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        request.error_id = secrets.token_hex(4)  # type: ignore[attr-defined]
+        ours(request).error_id = secrets.token_hex(4)
         return self.get_response(request)
 
 

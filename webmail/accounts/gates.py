@@ -14,6 +14,7 @@ from django.urls import reverse
 from django.utils.cache import patch_vary_headers
 
 from webmail.accounts.models import User
+from webmail.accounts.request import ours
 
 Parameters = ParamSpec("Parameters")
 View = Callable[..., HttpResponse]
@@ -69,7 +70,7 @@ def unlocked(view: View) -> View:
 
     @wraps(view)
     def gate(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        if request.holder is not None:  # type: ignore[attr-defined]
+        if ours(request).holder is not None:
             return view(request, *args, **kwargs)
         return locked_answer(request)
 

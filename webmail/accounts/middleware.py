@@ -14,6 +14,7 @@ from django.utils import timezone, translation
 
 from webmail.accounts import sign_in
 from webmail.accounts.models import User
+from webmail.accounts.request import ours
 from webmail.agent import door
 from webmail.agent.door import KeyHolderSession
 
@@ -33,8 +34,8 @@ class UnlockedSessionMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        request.holder = None  # type: ignore[attr-defined]
-        request.lock_state = None  # type: ignore[attr-defined]
+        ours(request).holder = None
+        ours(request).lock_state = None
         background = BACKGROUND_HEADER in request.headers
         user = request.user
         if user.is_authenticated:
@@ -45,7 +46,7 @@ class UnlockedSessionMiddleware:
                 self._find_holder(request, user, background=background)
         with words_and_time_of(request), door.background(background):
             response = self.get_response(request)
-        if request.holder is None and settings.UNLOCK_COOKIE_NAME in request.COOKIES:  # type: ignore[attr-defined]
+        if ours(request).holder is None and settings.UNLOCK_COOKIE_NAME in request.COOKIES:
             sign_in.delete_unlock_cookie(response)
         if request.user.is_authenticated:
             # Pages hold what only this person may see: not for shared caches, nor for "back"
@@ -80,8 +81,8 @@ class UnlockedSessionMiddleware:
         if state is None or min(state.idle_left_s, state.absolute_left_s) <= 0:
             sign_in.lock(request)
             return
-        request.holder = holder  # type: ignore[attr-defined]
-        request.lock_state = state  # type: ignore[attr-defined]
+        ours(request).holder = holder
+        ours(request).lock_state = state
 
 
 @contextmanager

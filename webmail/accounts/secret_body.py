@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from django.core.exceptions import BadRequest, RequestDataTooBig
 from django.http import HttpRequest, HttpResponse, QueryDict
@@ -39,6 +39,9 @@ _BOUNDARY: Final = re.compile(r'boundary="?([A-Za-z0-9\'()+_,./:=? -]{1,70})"?',
 
 _NAME: Final = re.compile(rb'name="([^"\r\n]{1,80})"', re.IGNORECASE)
 
+MARK: Final = "secret_fields"
+"""Attribute of a marked view; decorators around it carry it on (``functools.wraps``)."""
+
 View = TypeVar("View", bound=Callable[..., HttpResponse])
 
 
@@ -52,7 +55,7 @@ def secret_fields(*names: str) -> Callable[[View], View]:
     """Mark a view: these form fields reach it in ``request.secrets`` only."""
 
     def mark(view: View) -> View:
-        view.secret_fields = frozenset(names)  # type: ignore[attr-defined]
+        vars(view)[MARK] = frozenset(names)
         return view
 
     return mark
@@ -66,7 +69,7 @@ class SecretBodyMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         secrets: dict[str, bytearray] = {}
-        request.secrets = secrets  # type: ignore[attr-defined]
+        cast(SecretRequest, request).secrets = secrets
         try:
             return self.get_response(request)
         finally:
@@ -77,7 +80,7 @@ class SecretBodyMiddleware:
     def process_view(
         self, request: HttpRequest, view: Callable[..., Any], args: Any, kwargs: Any
     ) -> None:
-        names = getattr(view, "secret_fields", None)
+        names = getattr(view, MARK, None)
         if names is None or request.method != "POST":
             return
         body = read_body(request)
@@ -121,7 +124,7 @@ def fill_request(request: HttpRequest, body: bytearray, names: frozenset[str]) -
     else:
         raise BadRequest("not a form")
     post = QueryDict(mutable=True, encoding="utf-8")
-    secrets: dict[str, bytearray] = request.secrets  # type: ignore[attr-defined]
+    secrets = cast(SecretRequest, request).secrets
     for count, (name, value) in enumerate(fields):
         if count >= FIELD_LIMIT:
             raise BadRequest("too many fields")
@@ -133,8 +136,8 @@ def fill_request(request: HttpRequest, body: bytearray, names: frozenset[str]) -
             post.appendlist(name, value.decode("utf-8", "replace"))
     for name in names:
         secrets.setdefault(name, bytearray())
-    request.POST = post  # type: ignore[assignment]
-    request._files = MultiValueDict()  # type: ignore[attr-defined]
+    request.POST = post  # type: ignore[assignment]  # immutable two lines below
+    request._files = MultiValueDict()  # type: ignore[attr-defined]  # Django's own, not in its stubs
     post._mutable = False
 
 

@@ -27,6 +27,7 @@ from crypto_agent.protocol import SESSION_SECRET_BYTES, ErrorCode, ProtocolError
 from webmail.accounts import throttle
 from webmail.accounts.addresses import normalise
 from webmail.accounts.models import BrowserSession, User
+from webmail.accounts.request import ours
 from webmail.agent import door
 from webmail.agent.door import KeyHolderSession
 from webmail.agent.sentences import explain
@@ -98,7 +99,7 @@ def unlock(request: HttpRequest, password: bytearray) -> KeyHolderSession:
     request.session.cycle_key()
     request.session[KEY_SESSION] = holder.session
     browser_of(request).update(key_session=holder.session, seen_at=timezone.now())
-    request.holder = holder  # type: ignore[attr-defined]
+    ours(request).holder = holder
     return holder
 
 
@@ -193,7 +194,7 @@ def begin_session(request: HttpRequest, user: User, holder: KeyHolderSession) ->
     request.session[KEY_SESSION] = holder.session
     request.session[BROWSER_SESSION] = browser.pk.hex
     request.session[SIGNED_IN_AT] = int(timezone.now().timestamp())
-    request.holder = holder  # type: ignore[attr-defined]
+    ours(request).holder = holder
 
 
 def lock(request: HttpRequest) -> None:
@@ -201,7 +202,7 @@ def lock(request: HttpRequest) -> None:
     end_key_session(request)
     request.session.pop(KEY_SESSION, None)
     browser_of(request).update(key_session="")
-    request.holder = None  # type: ignore[attr-defined]
+    ours(request).holder = None
 
 
 def sign_out(request: HttpRequest) -> None:
@@ -209,7 +210,7 @@ def sign_out(request: HttpRequest) -> None:
     end_key_session(request)
     browser_of(request).delete()
     logout(request)
-    request.holder = None  # type: ignore[attr-defined]
+    ours(request).holder = None
 
 
 def browser_of(request: HttpRequest) -> QuerySet[BrowserSession]:

@@ -29,6 +29,7 @@ from webmail.accounts.forms import SettingsForm
 from webmail.accounts.gates import SeeOther, is_fragment, signed_in
 from webmail.accounts.models import User
 from webmail.accounts.passwords import check_new_password
+from webmail.accounts.request import ours
 from webmail.accounts.secret_body import SecretRequest, secret_fields
 from webmail.accounts.sign_in import Refused
 from webmail.agent import door
@@ -124,7 +125,7 @@ def lock_all(request: HttpRequest) -> HttpResponse:
     others = request.POST.get("sign_out") == "1"
     sign_in_acts.lock_everywhere(user, sign_out_others=others)
     request.session.pop(sign_in_acts.KEY_SESSION, None)
-    request.holder = None  # type: ignore[attr-defined]
+    ours(request).holder = None
     if others:
         update_session_auth_hash(request, user)
         sign_in_acts.browser_of(request).update(revoked_at=None)
@@ -138,7 +139,7 @@ def _stay(request: HttpRequest) -> HttpResponse:
         response["HX-Refresh"] = "true"
     else:
         response = SeeOther(safe_path(request, request.POST.get("next", "")))
-    if request.holder is None:  # type: ignore[attr-defined]
+    if ours(request).holder is None:
         sign_in_acts.delete_unlock_cookie(response)
     return response
 

@@ -30,6 +30,7 @@ from django.views.decorators.http import require_POST, require_safe
 from crypto_agent.protocol import ErrorCode, ProtocolError
 from webmail.accounts.gates import SeeOther, is_fragment, locked_answer, signed_in, unlocked
 from webmail.accounts.models import User
+from webmail.accounts.request import ours
 from webmail.agent import door
 from webmail.agent.sentences import explain
 from webmail.certificates import pins
@@ -70,7 +71,7 @@ def _user(request: HttpRequest) -> User:
 
 
 def _holder(request: HttpRequest) -> KeyHolderSession:
-    return cast("KeyHolderSession", request.holder)  # type: ignore[attr-defined]
+    return cast("KeyHolderSession", ours(request).holder)
 
 
 def _speaking_with_agents(view: Page) -> Page:
@@ -334,7 +335,7 @@ def save(request: HttpRequest) -> HttpResponse:
     Pressed as a button (``save`` in the form): everything stored, 303 to the draft.
     """
     button = "save" in request.POST
-    if request.holder is None:  # type: ignore[attr-defined]
+    if ours(request).holder is None:
         return _locked_while_writing(request, button=button)
     written = forms.read(request.POST, _user(request))
     try:
@@ -571,7 +572,7 @@ def send(request: HttpRequest) -> HttpResponse:
     send_id = written.send_id or uuid.uuid4()
     if Outgoing.objects.filter(pk=send_id, user=user).exists():
         return SeeOther(_next(request))
-    if request.holder is None:  # type: ignore[attr-defined]
+    if ours(request).holder is None:
         return _locked_page(request)
     try:
         return _send(request, replace(written, send_id=send_id))
@@ -836,7 +837,7 @@ def outbox(request: HttpRequest) -> HttpResponse:
 
 def _outbox_answer(request: HttpRequest) -> HttpResponse:
     template = "compose/_outbox_list.html" if is_fragment(request) else "compose/outbox.html"
-    holder = request.holder  # type: ignore[attr-defined]
+    holder = ours(request).holder
     return render(request, template, listing.context(_user(request), holder))
 
 
@@ -849,7 +850,7 @@ def _wake(request: HttpRequest) -> None:
     )
     found = list(due.values_list("pk", "held")[:20])
     if any(held == "locked" for _pk, held in found):
-        holder = request.holder  # type: ignore[attr-defined]
+        holder = ours(request).holder
         if holder is None:
             return
         try:

@@ -26,6 +26,7 @@ from django.views.decorators.http import require_GET
 from crypto_agent.protocol import ProtocolError
 from webmail.accounts.gates import is_fragment, locked_answer, signed_in
 from webmail.accounts.models import MailAccount, User
+from webmail.accounts.request import ours
 from webmail.agent.door import KeyHolderSession
 from webmail.mailbox import actions, fetch, imap, sync
 from webmail.mailbox.imap import MailServerError
@@ -61,8 +62,7 @@ def person(request: HttpRequest) -> User:
 
 
 def holder_of(request: HttpRequest) -> KeyHolderSession | None:
-    holder: KeyHolderSession | None = request.holder  # type: ignore[attr-defined]
-    return holder
+    return ours(request).holder
 
 
 def account_of(request: HttpRequest) -> MailAccount:
