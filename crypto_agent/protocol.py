@@ -53,7 +53,7 @@ VERSION: Final = 1
 SUITE: Final = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 
 REQUEST_LIFETIME_MS: Final = 60_000
-"""A sealed request is refused this long after it was made (DESIGN: 60 s)."""
+"""A sealed request is refused this long after it was made."""
 
 INLINE_LIMIT: Final = 64 * 1024
 """Bodies above this many bytes travel through the spool, not through the broker."""

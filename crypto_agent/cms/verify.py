@@ -442,8 +442,9 @@ def _digest(name: str, subject: list[memoryview]) -> bytes:
     work = hashlib.new(name, usedforsecurity=False)
     for piece in subject:
         work.update(piece)
-    # RFC 8419 §2.3: SHAKE256 with 512 bits of output
-    return work.digest(64) if name.startswith("shake") else work.digest()  # type: ignore[call-arg]
+    if name.startswith("shake"):  # RFC 8419 §2.3: SHAKE256 with 512 bits of output
+        return work.digest(64)  # type: ignore[call-arg]  # new() is declared without the SHAKE kind
+    return work.digest()
 
 
 def _signature_fact(

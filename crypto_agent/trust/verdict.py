@@ -52,7 +52,7 @@ CANNOT_TELL: Final = "unknown"
 TOKENS_LIMIT: Final = 4
 """Time stamps per signature that are looked at; two authorities are cautious, more are a load."""
 ENCLOSED_LIMIT: Final = 64
-"""Certificates, CRLs and OCSP responses of a message, each (DESIGN: 64 certificates)."""
+"""Certificates, CRLs and OCSP responses of a message, each. Chains have 2 to 4 certificates."""
 
 _UNDECIDED: Final = frozenset(
     {

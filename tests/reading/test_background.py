@@ -1,4 +1,4 @@
-"""Signed mail is judged before it is opened, by the agent without keys; one doorbell per account."""
+"""Signed mail is judged before it is opened, by the agent without keys; one bell per account."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
@@ -75,7 +75,7 @@ class UserAdmin(UserAdminBase):
     ordering = ("username",)
     search_fields = ("username",)
     search_help_text = gettext_lazy("Beginning of an address, or a part of the name")
-    actions: ClassVar[list[str]] = ["show_invitations", "lock_now", "disable", "enable"]  # type: ignore[misc]
+    actions = ["show_invitations", "lock_now", "disable", "enable"]
     inlines = (AddressInline, MailAccountInline)
     readonly_fields = ("username", "state", "created_at", "activated_at", "last_login")
     fieldsets = (
@@ -174,7 +174,7 @@ class UserAdmin(UserAdminBase):
         if object_id is None:
             # Without the transaction around all of it: discovery asks the network for seconds, and
             # nobody else could write meanwhile. ``add_person`` has its own, around its rows.
-            return self._changeform_view(request, object_id, form_url, extra_context)  # type: ignore[attr-defined]
+            return self._changeform_view(request, object_id, form_url, extra_context)  # type: ignore[attr-defined]  # Django's own, not in its stubs
         return super().changeform_view(request, object_id, form_url, extra_context)
 
     def save_form(self, request: HttpRequest, form: Any, change: bool) -> User:

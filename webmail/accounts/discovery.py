@@ -19,7 +19,7 @@ import ssl
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 from urllib.parse import quote, urlsplit
 
 import dns.exception
@@ -154,7 +154,7 @@ def parse_server(url: str, kind: Kind) -> tuple[str, int, Tls]:
             _("%(url)s is not a server. Write it like implicit://imap.example.org:993."),
             params={"url": url[:100]},
         )
-    known: Tls = tls  # type: ignore[assignment]  # checked above
+    known = cast(Tls, tls)  # one of the three, as just checked
     return parts.hostname, port or PORTS[kind, known], known
 
 

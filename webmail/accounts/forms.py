@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zoneinfo
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django import forms
 
@@ -23,8 +23,8 @@ class SettingsForm(UserForm):
         fields = ["display_name", "language", "time_zone", "undo_send_seconds", "signature_text"]
         widgets = {"signature_text": forms.Textarea(attrs={"rows": 4})}
 
-    def __init__(self, *args: object, **kwargs: object) -> None:
-        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         zones = sorted(zoneinfo.available_timezones() - {"localtime", "posixrules"})
         self.fields["time_zone"] = forms.ChoiceField(
             label=self.fields["time_zone"].label, choices=[(zone, zone) for zone in zones]

@@ -39,7 +39,7 @@ from crypto_agent.protocol import (
 )
 from webmail.agent import audit, nodes
 from webmail.agent.exchange import ask_agent, new_task_id, now_ms
-from webmail.agent.models import KeySession, Lease, Vault
+from webmail.agent.models import KeySession, Lease, Node, Vault
 
 USED_EVERY: Final = timedelta(seconds=10)
 """How exact ``used_at`` is: a write per request would be one too many."""
@@ -481,7 +481,7 @@ def lock(user: str, *, session: str | None = None) -> None:
 
 
 def _lock_on(name: str, user: str, session: str) -> None:
-    node = nodes.Node.objects.filter(name=name).first()
+    node = Node.objects.filter(name=name).first()
     if node is None:
         return
     try:
@@ -542,7 +542,7 @@ class NodeHealth:
 def health() -> list[NodeHealth]:
     """Ask every node how it is. Does not raise."""
     found = []
-    for node in nodes.Node.objects.order_by("name"):
+    for node in Node.objects.order_by("name"):
         seen_at = node.seen_at.astimezone(UTC)
         try:
             status = _control(nodes.describe(node), "status", "", "")

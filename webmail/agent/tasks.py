@@ -19,7 +19,7 @@ DEAD_NODE: Final = timedelta(minutes=2)
 FORGOTTEN_NODE: Final = timedelta(days=7)
 
 
-@shared_task(name=TASK_ANNOUNCE)
+@shared_task(name=TASK_ANNOUNCE)  # type: ignore[untyped-decorator]  # Celery has no types
 def announce_node(wire: dict[str, Any]) -> None:
     """A relay says that its node is there. Whoever can write to the broker can say so too; the
     signature in the descriptor decides."""
@@ -29,7 +29,7 @@ def announce_node(wire: dict[str, Any]) -> None:
         return
 
 
-@shared_task
+@shared_task  # type: ignore[untyped-decorator]  # Celery has no types
 def sweep_sessions() -> int:
     """Lock what has expired. Agents end by their own clocks; this deletes the blobs."""
     expired = KeySession.objects.exclude(door._living())
@@ -40,7 +40,7 @@ def sweep_sessions() -> int:
     return ended
 
 
-@shared_task
+@shared_task  # type: ignore[untyped-decorator]  # Celery has no types
 def sweep_nodes() -> None:
     """A dead node's leases end, so that its users go on elsewhere."""
     now = timezone.now()
@@ -49,7 +49,7 @@ def sweep_nodes() -> None:
     Node.objects.filter(seen_at__lt=now - FORGOTTEN_NODE).delete()
 
 
-@shared_task
+@shared_task  # type: ignore[untyped-decorator]  # Celery has no types
 def sweep_spool() -> int:
     """Delete sealed blobs that nobody fetched."""
     return spool().sweep(older_than_s=SPOOL_LIFETIME_S)

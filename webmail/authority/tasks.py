@@ -11,7 +11,7 @@ from crypto_agent.protocol import ProtocolError
 logger = logging.getLogger(__name__)
 
 
-@shared_task(name="webmail.authority.refresh_lists", ignore_result=True)  # type: ignore[untyped-decorator]
+@shared_task(name="webmail.authority.refresh_lists", ignore_result=True)  # type: ignore[untyped-decorator]  # Celery has no types
 def refresh_lists() -> None:
     """Publish revocation lists that are due. A missing agent is no drama: next time, then."""
     from webmail.authority import lists

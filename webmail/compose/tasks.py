@@ -23,7 +23,7 @@ DRAFT_PAUSE: Final = timedelta(seconds=15)
 """A draft is stored on the mail server when its writer pauses, not with every few words."""
 
 
-@shared_task(  # type: ignore[untyped-decorator]
+@shared_task(  # type: ignore[untyped-decorator]  # Celery has no types
     name="compose.advance", time_limit=SEND_LIMIT_SECONDS, soft_time_limit=SEND_LIMIT_SECONDS - 60
 )
 def advance(pk: str) -> None:
@@ -31,7 +31,7 @@ def advance(pk: str) -> None:
     outbox.advance(uuid.UUID(pk))
 
 
-@shared_task(name="compose.file_draft")  # type: ignore[untyped-decorator]
+@shared_task(name="compose.file_draft")  # type: ignore[untyped-decorator]  # Celery has no types
 def file_draft(pk: str) -> None:
     """Bring the Drafts folder in line with one draft."""
     try:
@@ -40,7 +40,7 @@ def file_draft(pk: str) -> None:
         logger.info("a draft was not stored on the mail server now: %s", error.code)
 
 
-@shared_task(name="compose.sweep")  # type: ignore[untyped-decorator]
+@shared_task(name="compose.sweep")  # type: ignore[untyped-decorator]  # Celery has no types
 def sweep() -> None:
     """Ring for mail and drafts that wait; the broker may have lost everything."""
     outbox.sweep()

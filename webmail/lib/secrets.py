@@ -9,16 +9,17 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 
 KEY_BYTES = 32
+HOW_TO_MAKE = "Make one: openssl rand -base64 32"
 
 
 def _decode(name: str, text: str) -> bytes:
     try:
         key = base64.b64decode(text.strip(), validate=True)
     except (binascii.Error, ValueError) as error:
-        raise ImproperlyConfigured(f"{name} is not base64. Make one: openssl rand -base64 32") from error
+        raise ImproperlyConfigured(f"{name} is not base64. {HOW_TO_MAKE}") from error
     if len(key) != KEY_BYTES:
         raise ImproperlyConfigured(
-            f"{name} holds {len(key)} bytes instead of {KEY_BYTES}. Make one: openssl rand -base64 32"
+            f"{name} holds {len(key)} bytes instead of {KEY_BYTES}. {HOW_TO_MAKE}"
         )
     return key
 

@@ -224,19 +224,19 @@ class _Bounded:
             raw = argument.encode("utf-8") if isinstance(argument, str) else argument
             if FORBIDDEN_BYTES.search(raw):
                 raise MailServerError("argument")
-        result: bytes = super()._command(name, *args)  # type: ignore[misc]
+        result: bytes = super()._command(name, *args)  # type: ignore[misc]  # the mixin's base is named below
         return result
 
 
-class _PlainTransport(_Bounded, imapclient.imap4.IMAP4WithTimeout):  # type: ignore[misc]
+class _PlainTransport(_Bounded, imapclient.imap4.IMAP4WithTimeout):  # type: ignore[misc]  # IMAPClient has no types
     pass
 
 
-class _TlsTransport(_Bounded, imapclient.tls.IMAP4_TLS):  # type: ignore[misc]
+class _TlsTransport(_Bounded, imapclient.tls.IMAP4_TLS):  # type: ignore[misc]  # IMAPClient has no types
     pass
 
 
-class _Client(imapclient.IMAPClient):  # type: ignore[misc]
+class _Client(imapclient.IMAPClient):  # type: ignore[misc]  # it has no types
     """IMAPClient with our transports and the second wall against stray control characters."""
 
     def _create_IMAP4(self) -> Any:

@@ -34,7 +34,7 @@ TASK_LIFETIME_SECONDS: Final = 30
 """A sync nobody got to by then is not worth doing: the next beat asks again."""
 
 
-@shared_task(name="webmail.mailbox.sync_account", ignore_result=True)  # type: ignore[untyped-decorator]
+@shared_task(name="webmail.mailbox.sync_account", ignore_result=True)  # type: ignore[untyped-decorator]  # Celery has no types
 def sync_account(account_id: str) -> None:
     """Bring one account's folders up to date, inbox first, then judge new signed mail."""
     account = MailAccount.objects.filter(pk=uuid.UUID(account_id)).first()
@@ -63,7 +63,7 @@ def sync_account(account_id: str) -> None:
         sync_account.apply_async([account_id], expires=TASK_LIFETIME_SECONDS)
 
 
-@shared_task(name="webmail.mailbox.sync_folder", ignore_result=True)  # type: ignore[untyped-decorator]
+@shared_task(name="webmail.mailbox.sync_folder", ignore_result=True)  # type: ignore[untyped-decorator]  # Celery has no types
 def sync_folder(folder_id: int) -> None:
     """Bring one folder up to date."""
     folder = Folder.objects.select_related("account").filter(pk=folder_id).first()
@@ -79,7 +79,7 @@ def sync_folder(folder_id: int) -> None:
         logger.info("signed mail waits for the verifier: %s", error.code)
 
 
-@shared_task(name="webmail.mailbox.sync_due", ignore_result=True)  # type: ignore[untyped-decorator]
+@shared_task(name="webmail.mailbox.sync_due", ignore_result=True)  # type: ignore[untyped-decorator]  # Celery has no types
 def sync_due() -> None:
     """Ring for every account whose inbox was not looked at for its interval."""
     now = timezone.now()

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils.datastructures import MultiValueDict
 
 from webmail.certificates import facts
 from webmail.certificates.admin import TrustedRootForm
@@ -33,7 +34,7 @@ class Command(BaseCommand):
             return
         form = TrustedRootForm(
             {"enabled": True, "note": options["note"]},
-            {"uploaded": SimpleUploadedFile(path.name, data)},
+            MultiValueDict({"uploaded": [SimpleUploadedFile(path.name, data)]}),
         )
         if not form.is_valid():
             raise CommandError(" ".join(str(e) for errors in form.errors.values() for e in errors))
