@@ -89,8 +89,8 @@ def measure_unlock(node: AgentNode, user: str, record: bytes) -> list[float]:
         begin = time.perf_counter()
         with socket.socket(socket.AF_UNIX) as connection:
             connection.connect(str(node.socket_path))
-            header = {**envelope.to_wire(), "body": "", "size": len(envelope.body)}
-            connection.sendall(frames.header_frame(header) + envelope.body)
+            header = frames.header_frame(envelope, len(envelope.body))
+            connection.sendall(header + envelope.body)
             _, sealed = frames.receive_reply(connection)
         times.append((time.perf_counter() - begin) * 1000)
         open_reply(envelope, reply_key, sealed)

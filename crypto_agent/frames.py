@@ -1,8 +1,8 @@
 """Frames on the unix socket between relay, supervisor and agent.
 
-Request: ``uint32 header length | header | body``; the header is JSON, the envelope without its body
-and with its ``size``. Reply: ``kind (1 octet) | uint32 length | content``; kind ``S`` sealed reply,
-``E`` bare error code, ``C`` confirmed answer of the supervisor (JSON).
+Request: ``uint32 header length | header | body``; the header is a packed list, the fields of the
+envelope (:data:`FIELDS`) and the body's size. Reply: ``kind (1 octet) | uint32 length | content``;
+kind ``S`` sealed reply, ``E`` bare error code, ``C`` confirmed answer of the supervisor (JSON).
 
 The supervisor reads exactly the header and not one octet more; the body stays in the socket for the
 process that the descriptor is passed to.
@@ -10,12 +10,20 @@ process that the descriptor is passed to.
 
 from __future__ import annotations
 
-import json
 import socket
 import struct
 from typing import Any, Final
 
-from crypto_agent.protocol import BODY_LIMIT, HEADER_LIMIT, Envelope, ErrorCode, ProtocolError
+from crypto_agent.protocol import (
+    BODY_LIMIT,
+    HEADER_LIMIT,
+    VERSION,
+    Envelope,
+    ErrorCode,
+    ProtocolError,
+    pack,
+    unpack,
+)
 
 SEALED: Final = b"S"
 ERROR: Final = b"E"
@@ -26,9 +34,27 @@ LENGTH_BYTES: Final = _LENGTH.size
 _REPLY: Final = struct.Struct("!cI")
 
 
-def header_frame(header: dict[str, Any]) -> bytes:
+FIELDS: Final = (
+    ("op", str),
+    ("user", str),
+    ("session", str),
+    ("task", str),
+    ("to", str),
+    ("nonce", bytes),
+    ("expires", int),
+    ("background", bool),
+    ("digest", bytes),
+    ("signature", bytes),
+    ("proof", bytes),
+)
+"""What follows the protocol's version in a header, before the body's size."""
+_TYPES: Final = [int, *(kind for _, kind in FIELDS), int]
+
+
+def header_frame(envelope: Envelope, size: int) -> bytes:
     """A request's first part. Raises ProtocolError (bad_request) when it is too long."""
-    encoded = json.dumps(header, separators=(",", ":")).encode()
+    fields = [getattr(envelope, name) for name, _ in FIELDS]
+    encoded = pack([VERSION, *fields, size])
     if len(encoded) > HEADER_LIMIT:
         raise ProtocolError(ErrorCode.BAD_REQUEST, "header")
     return _LENGTH.pack(len(encoded)) + encoded
@@ -42,18 +68,45 @@ def header_length(prefix: bytes) -> int:
     return length
 
 
-def parse_header(encoded: bytes) -> tuple[dict[str, Any], Envelope, int]:
-    """The header, its envelope (nothing proven) and the body's size. Raises ProtocolError."""
-    try:
-        untrusted = json.loads(encoded)
-        size = untrusted["size"] if isinstance(untrusted, dict) else None
-    except (ValueError, KeyError, RecursionError) as error:
-        raise ProtocolError(ErrorCode.BAD_REQUEST, "header") from error
-    if not isinstance(size, int) or size < 0:
+def _read_header(encoded: bytes) -> tuple[list[Any], int]:
+    untrusted = unpack(encoded)
+    if not isinstance(untrusted, list) or not untrusted:
+        raise ProtocolError(ErrorCode.BAD_REQUEST, "header")
+    if untrusted[0] != VERSION:
+        raise ProtocolError(ErrorCode.UNSUPPORTED_VERSION)
+    if list(map(type, untrusted)) != _TYPES:
+        raise ProtocolError(ErrorCode.BAD_REQUEST, "header")
+    _, *fields, size = untrusted
+    if size < 0:
         raise ProtocolError(ErrorCode.BAD_REQUEST, "body size")
     if size > BODY_LIMIT:
         raise ProtocolError(ErrorCode.TOO_LARGE)
-    return untrusted, Envelope.from_wire(untrusted), size
+    return fields, size
+
+
+def _envelope(fields: list[Any], body: bytes) -> Envelope:
+    op, user, session, task, to, nonce, expires, background, digest, signature, proof = fields
+    return Envelope(
+        op, user, session, task, to, nonce, expires, background, body, digest, signature, proof
+    )
+
+
+def parse_header(encoded: bytes) -> tuple[Envelope, int]:
+    """The envelope without its body, nothing of it proven, and the body's size.
+
+    Raises ProtocolError: bad_request, unsupported_version, too_large.
+    """
+    fields, size = _read_header(encoded)
+    return _envelope(fields, b""), size
+
+
+def receive_request(connection: socket.socket, header: bytes) -> Envelope:
+    """The envelope with its body, which is read from ``connection``; nothing of it is proven.
+
+    Raises ProtocolError as :func:`parse_header` and :func:`receive_exactly`.
+    """
+    fields, size = _read_header(header)
+    return _envelope(fields, receive_exactly(connection, size))
 
 
 def receive_exactly(connection: socket.socket, count: int) -> bytes:

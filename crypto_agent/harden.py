@@ -1,8 +1,11 @@
 """What an agent process gives up before the first key reaches it.
 
-Each measure says what it is for. What the platform lacks is reported, not hidden:
-:class:`HardeningReport` travels to the health page through ``status``. Two failures do stop the
-process: core dumps that cannot be forbidden, and a user id that cannot be given up.
+Each measure says what it is for. What the platform lacks is reported, not hidden: it travels to the
+health page through ``status``. Two failures do stop the process: core dumps that cannot be
+forbidden, and a user id that cannot be given up.
+
+What is inherited is given up once, by the zygote (:func:`harden_parent`): that makes forks cheaper,
+and the process that holds the node's key is behind the same wall.
 """
 
 from __future__ import annotations
@@ -14,7 +17,6 @@ import signal
 import struct
 import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
@@ -61,21 +63,13 @@ _FIONBIO: Final = 0x5421
 _CLONE_THREAD: Final = 0x00010000
 _ENOSYS: Final = 38
 _EPERM: Final = 1
+_DESCRIPTORS_END: Final = 1 << 20
+"""Above every descriptor; close_range takes the whole range at once."""
 _PROT_EXEC: Final = 4
 
 
 class HardeningError(Exception):
     """The process may not take a key."""
-
-
-@dataclass(frozen=True)
-class HardeningReport:
-    """Measure → "on", or why it is not."""
-
-    measures: tuple[tuple[str, str], ...]
-
-    def to_dict(self) -> dict[str, str]:
-        return dict(self.measures)
 
 
 def _prctl(option: int, value: int) -> str:
@@ -106,12 +100,19 @@ def die_with_parent() -> None:
 # --------------------------------------------------------------------------- seccomp
 
 
-@dataclass(frozen=True)
 class SeccompFilter:
-    """A compiled filter, made once by the supervisor; empty when libseccomp is missing."""
+    """A compiled filter, laid out once for the kernel; empty when libseccomp is missing."""
 
-    program: bytes
-    reason: str = ""
+    def __init__(self, instructions: bytes, reason: str = "") -> None:
+        self.reason = reason
+        self._instructions = ctypes.create_string_buffer(instructions, len(instructions))
+        # struct sock_fprog: the number of instructions, of 8 octets each, and where they are
+        program = struct.pack(
+            "HxxxxxxQ" if struct.calcsize("P") == 8 else "HxxL",
+            len(instructions) // 8,
+            ctypes.addressof(self._instructions),
+        )
+        self.program = ctypes.create_string_buffer(program, len(program))
 
 
 def compile_seccomp() -> SeccompFilter:
@@ -145,16 +146,9 @@ def compile_seccomp() -> SeccompFilter:
 
 
 def _apply_seccomp(compiled: SeccompFilter) -> str:
-    if not compiled.program:
+    if compiled.reason:
         return compiled.reason
-    instructions = ctypes.create_string_buffer(compiled.program, len(compiled.program))
-    program = struct.pack(
-        "HxxxxxxQ" if struct.calcsize("P") == 8 else "HxxL",
-        len(compiled.program) // 8,
-        ctypes.addressof(instructions),
-    )
-    buffer = ctypes.create_string_buffer(program, len(program))
-    if _libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, buffer, 0, 0) == 0:
+    if _libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, compiled.program, 0, 0) == 0:
         return "on"
     return f"not available ({os.strerror(ctypes.get_errno())})"
 
@@ -190,14 +184,11 @@ def _apply_landlock() -> str:
 
 def close_descriptors(keep: Iterable[int]) -> None:
     """Close everything inherited but ``keep``: other users' sockets above all."""
-    kept = set(keep)
-    for name in os.listdir("/proc/self/fd"):
-        descriptor = int(name)
-        if descriptor not in kept:
-            try:
-                os.close(descriptor)
-            except OSError:  # the descriptor of this very listing
-                continue
+    first = 0
+    for kept in sorted(set(keep)):
+        os.closerange(first, kept)
+        first = kept + 1
+    os.closerange(first, _DESCRIPTORS_END)
 
 
 def _own_user(uid: int | None) -> str:
@@ -237,31 +228,35 @@ def _limit_memory(extra_mb: int) -> str:
     return "on"
 
 
-def harden(
-    *, keep: Iterable[int], seccomp: SeccompFilter, uid: int | None, memory_mb: int
-) -> HardeningReport:
-    """Give up everything an agent does not need. Call it right after fork, before any key.
+def harden_parent(*, memory_mb: int) -> dict[str, str]:
+    """What the zygote gives up, and with it everything forked from it: these are inherited.
 
-    Raises HardeningError when the process must not be given a key.
+    From here on no path can be opened. Measure → "on", or why it is not. Raises HardeningError
+    when no key may be taken.
     """
-    close_descriptors(keep)
-    os.setsid()  # no terminal, no process group shared with the supervisor
-    measures = {
-        "memory limit": _limit_memory(memory_mb),
-        "swap": _lock_memory(),
-        "own user id": _own_user(uid),
-    }
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # writes no file, whatever else fails
-    # NO_NEW_PRIVS: no set-uid program can raise us; also what lets us install the filters below.
+    measures = {"memory limit": _limit_memory(memory_mb)}
+    # NO_NEW_PRIVS: no set-uid program can raise us; also what lets us install the filters.
     measures["no new privileges"] = _prctl(_PR_SET_NO_NEW_PRIVS, 1)
     # MDWE: memory that was writable never becomes executable (kernel 6.3).
     measures["memory deny write execute"] = _prctl(_PR_SET_MDWE, _PR_MDWE_REFUSE_EXEC_GAIN)
     measures["landlock"] = _apply_landlock()
-    die_with_parent()
-    forbid_dumps()  # after the change of user id, which the kernel answers by its own default
+    forbid_dumps()
     measures["no dumps"] = "on"
-    measures["seccomp"] = _apply_seccomp(seccomp)
-    return HardeningReport(tuple(measures.items()))
+    return measures
+
+
+def harden_child(*, keep: Iterable[int], seccomp: SeccompFilter, uid: int | None) -> dict[str, str]:
+    """What a forked process gives up besides, before any key reaches it.
+
+    Measure → "on", or why it is not. Raises HardeningError when it must not be given a key.
+    """
+    close_descriptors(keep)
+    own_user = _own_user(uid)
+    die_with_parent()
+    forbid_dumps()  # again: the kernel answers a change of user id by its own default
+    swap = _lock_memory()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # writes no file, whatever else fails
+    return {"own user id": own_user, "swap": swap, "seccomp": _apply_seccomp(seccomp)}
 
 
 def limit_cpu(seconds: int) -> None:

@@ -5,8 +5,8 @@ This is the only module of ``crypto_agent`` that ``webmail`` imports. It is desc
 :class:`FolderSpool`, which reads and writes sealed blobs.
 
 A request is an :class:`Envelope`: routing facts that relay and supervisor may see, and a ``body``
-that only the addressed process can open (HPKE, RFC 9180, X25519+ML-KEM-768 hybrid). Three things
-make it acceptable:
+that only the addressed process can open (HPKE, RFC 9180, X25519+ML-KEM-768 hybrid). Inside is the
+key that its reply is sealed under, made for this one request. Three things make it acceptable:
 
 * ``signature``: Ed25519 by the deployment's *caller key*: a web or worker process of ours sent it.
   It covers the routing facts and ``digest``, the SHA-256 of the sealed body, so that the supervisor
@@ -32,11 +32,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgpack
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey, MLKEM768PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hpke import (
     AEAD,
     KDF,
@@ -65,6 +66,9 @@ HEADER_LIMIT: Final = 16 * 1024
 """No routing header may be larger; a true one has about 700 bytes."""
 
 SESSION_SECRET_BYTES: Final = 32
+
+_REPLY_KEY_BYTES: Final = 32
+_REPLY_NONCE_BYTES: Final = 12
 
 AGENT_QUEUE_PREFIX: Final = "agent."
 """Queue of a node's relay: this prefix and the node's name."""
@@ -302,11 +306,14 @@ def wipe(*secret_values: bytes | bytearray) -> None:
 
 _MLKEM_PUBLIC_BYTES: Final = 1184
 _PUBLIC_BYTES: Final = _MLKEM_PUBLIC_BYTES + 32
+_MLKEM_SEED_BYTES: Final = 64
+SEED_BYTES: Final = _MLKEM_SEED_BYTES + 32
+"""Octets that a sealing key can be made from: FIPS 203's d and z, and an X25519 private key."""
 
 
 @dataclass(frozen=True)
 class SealingKey:
-    """A key pair that lives in one process only: per node start, per agent start, per request."""
+    """A key pair that lives in one process only: per node start and per agent start."""
 
     private: MLKEM768X25519PrivateKey = field(repr=False)
     public: bytes
@@ -314,8 +321,19 @@ class SealingKey:
 
     @classmethod
     def generate(cls) -> SealingKey:
-        mlkem_key = MLKEM768PrivateKey.generate()
-        x25519_key = X25519PrivateKey.generate()
+        return cls._of(MLKEM768PrivateKey.generate(), X25519PrivateKey.generate())
+
+    @classmethod
+    def from_seed(cls, seed: bytes | bytearray) -> SealingKey:
+        """The key of :data:`SEED_BYTES` random octets, always the same one."""
+        view = memoryview(seed)
+        return cls._of(
+            MLKEM768PrivateKey.from_seed_bytes(view[:_MLKEM_SEED_BYTES]),
+            X25519PrivateKey.from_private_bytes(view[_MLKEM_SEED_BYTES:]),
+        )
+
+    @classmethod
+    def _of(cls, mlkem_key: MLKEM768PrivateKey, x25519_key: X25519PrivateKey) -> SealingKey:
         public = (
             mlkem_key.public_key().public_bytes_raw() + x25519_key.public_key().public_bytes_raw()
         )
@@ -613,9 +631,9 @@ def make_request(
     now: int,
     session_secret: bytes | None = None,
     background: bool = False,
-) -> tuple[Envelope, SealingKey]:
+) -> tuple[Envelope, ReplyKey]:
     """Seal ``payload`` to ``recipient``. Returns the envelope and the key that opens its reply."""
-    reply_key = SealingKey.generate()
+    reply_key = ReplyKey.generate()
     bare = Envelope(
         op=op,
         user=user,
@@ -626,7 +644,7 @@ def make_request(
         expires=now + REQUEST_LIFETIME_MS,
         background=background,
     )
-    content = pack({"payload": payload, "reply_to": reply_key.public})
+    content = pack({"payload": payload, "reply_key": reply_key.octets})
     try:
         body = seal(content, recipient, bare.context())
     finally:
@@ -677,8 +695,8 @@ def read_control(envelope: Envelope, key: bytes, untrusted_wire: dict[str, Any])
     return answer
 
 
-def open_request(envelope: Envelope, key: SealingKey) -> tuple[dict[str, Any], bytes]:
-    """The payload and the public key to seal the reply to. Raises ProtocolError."""
+def open_request(envelope: Envelope, key: SealingKey) -> tuple[dict[str, Any], ReplyKey]:
+    """The payload and the key to seal the reply under. Raises ProtocolError."""
     opened = key.open(envelope.body, envelope.context())
     try:
         content = unpack(opened)
@@ -687,29 +705,59 @@ def open_request(envelope: Envelope, key: SealingKey) -> tuple[dict[str, Any], b
             wipe(opened)  # it holds a password or the session secret
     if not isinstance(content, dict) or not isinstance(content.get("payload"), dict):
         raise ProtocolError(ErrorCode.BAD_REQUEST, "request")
-    reply_to = content.get("reply_to")
-    if not isinstance(reply_to, bytes):
-        raise ProtocolError(ErrorCode.BAD_REQUEST, "reply key")
-    return content["payload"], reply_to
+    return content["payload"], ReplyKey.of(content.get("reply_key"))
 
 
 def _reply_context(envelope: Envelope) -> bytes:
     return b"sealpost/1 reply\0" + envelope.context()
 
 
-def seal_result(envelope: Envelope, reply_to: bytes, result: dict[str, Any]) -> bytes:
-    return seal(pack({"ok": True, "result": result}), reply_to, _reply_context(envelope))
+@dataclass(frozen=True)
+class ReplyKey:
+    """The key of one reply, made by the caller and known to nobody but who opened its request.
+
+    RFC 9458 §4.4 answers to an encapsulated request in the same way, under a symmetric key: a
+    second key exchange would protect nothing that the request does not show already.
+    """
+
+    octets: bytes = field(repr=False)
+
+    @classmethod
+    def generate(cls) -> ReplyKey:
+        return cls(secrets.token_bytes(_REPLY_KEY_BYTES))
+
+    @classmethod
+    def of(cls, untrusted: object) -> ReplyKey:
+        """Raises ProtocolError (bad_request)."""
+        if not isinstance(untrusted, bytes) or len(untrusted) != _REPLY_KEY_BYTES:
+            raise ProtocolError(ErrorCode.BAD_REQUEST, "reply key")
+        return cls(untrusted)
+
+    def seal(self, plaintext: bytes, context: bytes) -> bytes:
+        nonce = secrets.token_bytes(_REPLY_NONCE_BYTES)
+        return nonce + AESGCM(self.octets).encrypt(nonce, plaintext, context)
+
+    def open(self, sealed: bytes, context: bytes) -> bytes:
+        """Raises ProtocolError (forged)."""
+        try:
+            return AESGCM(self.octets).decrypt(
+                sealed[:_REPLY_NONCE_BYTES], sealed[_REPLY_NONCE_BYTES:], context
+            )
+        except (InvalidTag, ValueError) as error:
+            raise ProtocolError(ErrorCode.FORGED, "cannot be opened") from error
 
 
-def seal_error(envelope: Envelope, reply_to: bytes, code: ErrorCode, detail: str = "") -> bytes:
-    return seal(
-        pack({"ok": False, "code": code.value, "detail": detail}),
-        reply_to,
-        _reply_context(envelope),
+def seal_result(envelope: Envelope, reply_key: ReplyKey, result: dict[str, Any]) -> bytes:
+    return reply_key.seal(pack({"ok": True, "result": result}), _reply_context(envelope))
+
+
+def seal_error(envelope: Envelope, reply_key: ReplyKey, code: ErrorCode, detail: str = "") -> bytes:
+    return reply_key.seal(
+        pack({"ok": False, "code": code.value, "detail": detail}), _reply_context(envelope)
     )
 
 
-def open_reply(envelope: Envelope, reply_key: SealingKey, sealed: bytes) -> dict[str, Any]:
+def open_reply(envelope: Envelope, reply_key: ReplyKey, sealed: bytes) -> dict[str, Any]:
     """The result, or raises ProtocolError with the agent's own code."""
     content = unpack(reply_key.open(sealed, _reply_context(envelope)))
     if not isinstance(content, dict):

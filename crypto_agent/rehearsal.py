@@ -57,7 +57,7 @@ def _opened(way: str, payload: dict[str, Any], caller: Ed25519PrivateKey) -> Ope
     )
     envelope.check_body()
     envelope.check_caller(caller.public_key(), now=now_ms())
-    opened_payload, reply_to = open_request(envelope, node_key)
+    opened_payload, agents_reply_key = open_request(envelope, node_key)
     opened = OPENERS[way](
         Request(
             user=_USER,
@@ -67,7 +67,7 @@ def _opened(way: str, payload: dict[str, Any], caller: Ed25519PrivateKey) -> Ope
             payload=opened_payload,
         )
     )
-    open_reply(envelope, reply_key, seal_result(envelope, reply_to, opened.result))
+    open_reply(envelope, reply_key, seal_result(envelope, agents_reply_key, opened.result))
     return opened
 
 
@@ -88,8 +88,8 @@ def _ask(agent: Agent, session_secret: bytes, caller: Ed25519PrivateKey, op: str
     ours, theirs = socket.socketpair()
     with ours:
         ours.sendall(envelope.body)
-        header = {**envelope.to_wire(), "body": "", "size": len(envelope.body)}
-        agent.serve(theirs.detach(), frames.header_frame(header)[frames.LENGTH_BYTES :])
+        header = frames.header_frame(envelope, len(envelope.body))
+        agent.serve(theirs.detach(), header[frames.LENGTH_BYTES :])
         _, sealed = frames.receive_reply(ours)
         open_reply(envelope, reply_key, sealed)
 

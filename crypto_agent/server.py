@@ -11,6 +11,8 @@ Nothing of a request's content leaves in an error: a code, or an error id.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import contextlib
 import ctypes
 import hmac
@@ -22,9 +24,7 @@ import socket
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn
 
 from cryptography.exceptions import InvalidTag
@@ -48,6 +48,7 @@ from crypto_agent.protocol import (
     RELEASE_OPERATIONS,
     AgentDescriptor,
     Envelope,
+    ReplyKey,
     SealingKey,
     derive,
     open_request,
@@ -69,6 +70,7 @@ CONTROL_LIMIT: Final = 128 * 1024
 TRIM_ABOVE: Final = 1024 * 1024
 """After a request with a body above this, freed memory goes back to the system."""
 NONCE_BYTES: Final = 12
+SERVICE_KEY_BYTES: Final = 32
 
 _libc: Final = ctypes.CDLL(None)
 
@@ -117,15 +119,24 @@ class Control:
 
 
 class ControlLog(logging.Handler):
-    """Log lines of an agent go through the supervisor: the agent itself can write no file."""
+    """Log lines of an agent go through the supervisor: the agent itself can write no file.
 
-    def __init__(self, control: Control) -> None:
-        super().__init__()
-        self._control = control
+    Without a control socket, in the zygote, they go to the error output.
+    """
+
+    control: Control | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
         with contextlib.suppress(OSError, ValueError):
-            self._control.send({"t": "log", "line": record.getMessage()[:1000]})
+            line = record.getMessage()[:1000]
+            if self.control is not None:
+                self.control.send({"t": "log", "line": line})
+            else:
+                os.write(2, f"zygote: {line}\n".encode())
+
+
+control_log: Final = ControlLog()
+"""Set up once, before any fork, so that an agent writes to fewer of the pages it shares."""
 
 
 # --------------------------------------------------------------------------- what a child is given
@@ -138,8 +149,8 @@ class ChildSettings:
     node: str
     caller: Ed25519PublicKey
     seccomp: harden.SeccompFilter
-    uid: int | None
-    memory_mb: int
+    hardened: dict[str, str]
+    """What the zygote gave up already; see :func:`harden.harden_parent`."""
     cpu_s: int
     idle_ms: int
     absolute_ms: int
@@ -152,7 +163,7 @@ class NodeKey:
         self._key: SealingKey | None = key
         self.public = key.public
 
-    def open(self, envelope: Envelope) -> tuple[dict[str, Any], bytes]:
+    def open(self, envelope: Envelope) -> tuple[dict[str, Any], ReplyKey]:
         """Open a request sealed to the node. Raises ProtocolError."""
         if self._key is None:
             raise ProtocolError(ErrorCode.FORGED, "no node key here")
@@ -200,8 +211,7 @@ class Server:
 
     def take(self, connection: socket.socket, header: bytes) -> Envelope:
         """Read the body and check everything that is outside it. Raises ProtocolError."""
-        _, untrusted, size = frames.parse_header(header)
-        untrusted = replace(untrusted, body=frames.receive_exactly(connection, size))
+        untrusted = frames.receive_request(connection, header)
         now = now_ms()
         untrusted.check_body()
         untrusted.check_caller(self.settings.caller, now=now)
@@ -210,21 +220,21 @@ class Server:
             raise ProtocolError(ErrorCode.AGENT_GONE)
         if envelope.op not in self.operations:
             raise ProtocolError(ErrorCode.UNKNOWN_OPERATION)
-        self.admit(envelope, now=now)
         self.nonces.use(envelope, now=now)
+        self.admit(envelope, now=now)
         return envelope
 
     def answer(self, envelope: Envelope) -> bytes:
         """The sealed reply to a request that was taken. ProtocolError if it will not open."""
-        payload, reply_to = open_request(envelope, self.key)
+        payload, reply_key = open_request(envelope, self.key)
         try:
             result = registry.dispatch(self.operations, envelope.op, self.context, payload)
-            sealed = seal_result(envelope, reply_to, result)
+            sealed = seal_result(envelope, reply_key, result)
             if len(sealed) > BODY_LIMIT:
                 raise ProtocolError(ErrorCode.TOO_LARGE)
         except Exception as error:
             code, detail = code_of(error)
-            sealed = seal_error(envelope, reply_to, code, detail)
+            sealed = seal_error(envelope, reply_key, code, detail)
         return sealed
 
     def serve(self, descriptor: int, header: bytes) -> None:
@@ -383,24 +393,20 @@ def join(existing: socket.socket, vault: Vault, session: Session) -> tuple[str, 
 
 
 def _first_steps(
-    control: Control, settings: ChildSettings, keep: list[int]
-) -> harden.HardeningReport:
-    report = harden.harden(
-        keep=[control.fileno(), *keep],
-        seccomp=settings.seccomp,
-        uid=settings.uid,
-        memory_mb=settings.memory_mb,
-    )
-    root = logging.getLogger()
-    root.handlers[:] = [ControlLog(control)]
+    control: Control, settings: ChildSettings, uid: int | None, keep: list[int]
+) -> dict[str, str]:
+    """Harden; what came of it, by measure."""
+    control_log.control = control
+    own = harden.harden_child(keep=[control.fileno(), *keep], seccomp=settings.seccomp, uid=uid)
     sys.stdin = sys.stdout = sys.stderr = None
-    return report
+    return {**settings.hardened, **own}
 
 
 def run_opener(
     *,
     control: Control,
     settings: ChildSettings,
+    uid: int | None,
     node_key: NodeKey,
     connection: socket.socket,
     header: bytes,
@@ -408,18 +414,17 @@ def run_opener(
 ) -> NoReturn:
     """The life of a process forked for one opener request."""
     keep = [connection.fileno()] + ([existing.fileno()] if existing else [])
-    report = _first_steps(control, settings, keep)
+    report = _first_steps(control, settings, uid, keep)
     agent: Agent | None = None
     with connection:
         connection.settimeout(PEER_TIMEOUT_S)
         harden.limit_cpu(settings.cpu_s)
         try:
-            _, untrusted, size = frames.parse_header(header)
-            untrusted = replace(untrusted, body=frames.receive_exactly(connection, size))
+            untrusted = frames.receive_request(connection, header)
             untrusted.check_body()
             untrusted.check_caller(settings.caller, now=now_ms())
             envelope = untrusted
-            payload, reply_to = node_key.open(envelope)
+            payload, reply_key = node_key.open(envelope)
         except Exception as error:
             code, _ = code_of(error)
             with contextlib.suppress(OSError):
@@ -439,11 +444,11 @@ def run_opener(
             )
             del payload
             agent, result = _settle(control, settings, opened, existing, report)
-            sealed = seal_result(envelope, reply_to, result)
+            sealed = seal_result(envelope, reply_key, result)
         except Exception as error:
             code, detail = code_of(error)
             control.send({"t": "outcome", "code": code.value})
-            sealed = seal_error(envelope, reply_to, code, detail)
+            sealed = seal_error(envelope, reply_key, code, detail)
         with contextlib.suppress(OSError):
             frames.send_reply(connection, frames.SEALED, sealed)
         del sealed, envelope, untrusted
@@ -460,7 +465,7 @@ def _settle(
     settings: ChildSettings,
     opened: Opened,
     existing: socket.socket | None,
-    report: harden.HardeningReport,
+    report: dict[str, str],
 ) -> tuple[Agent | None, dict[str, Any]]:
     """Join the user's agent or become it; the result with the agent's descriptor."""
     if opened.session is None or opened.session_secret is None:
@@ -480,7 +485,7 @@ def _settle(
     else:
         agent = Agent.of(control, settings, opened.vault, opened.session)
         descriptor = agent.descriptor(opened.session.id)
-        control.send({"t": "ready", "agent": agent.id, "report": report.to_dict()})
+        control.send({"t": "ready", "agent": agent.id, "report": report})
         control.wait_for("go")
     authenticated = descriptor.authenticate(opened.session_secret)
     return agent, {**opened.result, "descriptor": authenticated.to_bytes()}
@@ -521,31 +526,39 @@ class ServiceStore:
             raise ProtocolError(ErrorCode.INTERNAL, "service state was not stored")
 
 
-def _read_state(folder: Path, name: str) -> bytes | None:
+def _read_all(descriptor: int, limit: int) -> bytes:
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read(limit)
+
+
+def _read_service_key(descriptor: int) -> bytes:
+    """Raises ProtocolError (vault_damaged) when the file does not hold 32 octets in base64."""
     try:
-        return (folder / f"{name}.state").read_bytes()
-    except FileNotFoundError:
-        return None
+        key = base64.b64decode(_read_all(descriptor, 1024).strip(), validate=True)
+    except binascii.Error as error:
+        raise ProtocolError(ErrorCode.VAULT_DAMAGED, "service key") from error
+    if len(key) != SERVICE_KEY_BYTES:
+        raise ProtocolError(ErrorCode.VAULT_DAMAGED, "service key")
+    return key
 
 
 def run_service(
     *,
     control: Control,
     settings: ChildSettings,
+    uid: int | None,
     name: str,
     start: str,
     key: SealingKey,
-    key_file: Path,
-    state_folder: Path,
-    read_key: Callable[[Path], bytes],
+    files: list[int],
 ) -> NoReturn:
-    """The life of a service agent. Reads its state and key before it gives up the file system."""
-    stateful = name != "verifier"
-    service_key = read_key(key_file) if stateful else b""
-    sealed = _read_state(state_folder, name) if stateful else None
-    report = _first_steps(control, settings, [])
+    """The life of a service agent. ``files`` are descriptors of the service key and, once there is
+    one, of its state: it cannot open any file itself."""
+    report = _first_steps(control, settings, uid, files)
     context: Any = None
-    if stateful:
+    if files:
+        service_key = _read_service_key(files[0])
+        sealed = _read_all(files[1], CONTROL_LIMIT) if len(files) > 1 else None
         store = ServiceStore(control, service_key)
         state = store.open(name, sealed) if sealed is not None else {}
         if name == "postmaster":
@@ -568,6 +581,6 @@ def run_service(
         operations=registry.allowed(name),
         context=context,
     )
-    control.send({"t": "ready", "agent": start, "report": report.to_dict()})
+    control.send({"t": "ready", "agent": start, "report": report})
     control.wait_for("go")
     server.loop()

@@ -9,14 +9,17 @@ All state is here, in one thread and one loop; nothing waits for anybody.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import logging
 import os
+import secrets
 import select
 import selectors
 import signal
 import socket
+import stat
 import struct
 import sys
 import time
@@ -44,8 +47,8 @@ from crypto_agent.protocol import (
     unpack,
     wipe,
 )
-from crypto_agent.server import CONTROL_LIMIT, Control, Nonces, now_ms
-from crypto_agent.zygote import Forked, Zygote, ZygoteGone, make_service_key
+from crypto_agent.server import CONTROL_LIMIT, SERVICE_KEY_BYTES, Control, Nonces, now_ms
+from crypto_agent.zygote import Forked, Zygote, ZygoteGone
 
 log = logging.getLogger("sealpost.supervisor")
 
@@ -223,7 +226,6 @@ class Supervisor:
     def run(self) -> None:
         """Serve until SIGTERM, or until the node's key is too old. Kills every agent at the end."""
         self._watch_signals()
-        make_service_key(self.config.key_file)
         for name in self.config.services:
             self._start_service(name)
         self._selector.register(self._zygote, selectors.EVENT_READ, self._zygote_ended)
@@ -328,8 +330,8 @@ class Supervisor:
 
     def _route(self, connection: socket.socket, header: bytes) -> None:
         """Raises ProtocolError; the connection then still is ours."""
-        raw, envelope, _ = frames.parse_header(header)
-        if raw.get("op") == DESCRIBE:
+        envelope, _ = frames.parse_header(header)
+        if envelope.op == DESCRIBE:
             answer = {"descriptor": self.descriptor.to_wire()}
             _answer(connection, answer)
             return
@@ -637,11 +639,26 @@ class Supervisor:
                 self._start_service(name)
 
     def _start_service(self, name: str) -> None:
+        files = self._service_files(name)
+
         def fork(control: socket.socket, uid: int | None) -> Forked:
-            return self._zygote.fork_service(name=name, uid=uid, control=control)
+            return self._zygote.fork_service(name=name, uid=uid, control=control, files=files)
 
         self._restart_at.pop(name, None)
-        self._services[name] = self._fork(f"service:{name}", "", fork)
+        try:
+            self._services[name] = self._fork(f"service:{name}", "", fork)
+        finally:
+            for descriptor in files:
+                os.close(descriptor)
+
+    def _service_files(self, name: str) -> list[int]:
+        """Open, but do not read, the key file and the service's sealed state."""
+        if name not in MAY_STORE:
+            return []
+        files = [os.open(self.config.key_file, os.O_RDONLY)]
+        with contextlib.suppress(FileNotFoundError):
+            files.append(os.open(self.config.state_folder / f"{name}.state", os.O_RDONLY))
+        return files
 
     def _tick(self) -> None:
         now = time.monotonic()
@@ -695,6 +712,25 @@ def _wait_for_end(process: Forked) -> None:
     poll.poll(KILL_TIMEOUT_MS)
 
 
+def make_service_key(path: Path) -> None:
+    """Make the file that seals the state of the service agents, unless it is there.
+
+    Raises ConfigError when others can read it.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        if stat.S_IMODE(path.stat().st_mode) & 0o077:
+            raise ConfigError(f"{path} is readable by others. Run: chmod 600 {path}") from None
+        return
+    key = secrets.token_bytes(SERVICE_KEY_BYTES)
+    encoded = base64.b64encode(key) + b"\n"
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(encoded)
+    wipe(key, encoded)
+
+
 def write_state(folder: Path, name: str, sealed: bytes) -> None:
     """Replace a service's state file at once, and only by a complete one. Raises OSError."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -720,6 +756,11 @@ def main() -> int:
         if name.startswith("SEALPOST_"):
             del os.environ[name]  # no secret in the environment of what is forked
     harden.forbid_dumps()
+    try:
+        make_service_key(config.key_file)
+    except ConfigError as error:
+        log.error("%s", error)
+        return 2
     try:
         Supervisor(config).run()
     except ZygoteGone:

@@ -91,11 +91,11 @@ def _connect() -> socket.socket:
     return connection
 
 
-def _exchange(header: dict[str, Any], body: bytes) -> tuple[bytes, bytes]:
+def _exchange(envelope: Envelope, body: bytes) -> tuple[bytes, bytes]:
     """One request to the supervisor. Raises ProtocolError: node_gone, agent_gone, timeout."""
     with _connect() as connection:
         try:
-            connection.sendall(frames.header_frame({**header, "size": len(body)}))
+            connection.sendall(frames.header_frame(envelope, len(body)))
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 # Refused at the header: the reason may be waiting for us to read.
                 connection.sendall(body)
@@ -122,8 +122,7 @@ def handle(wire: dict[str, Any]) -> dict[str, Any]:
         envelope = Envelope.from_wire(wire)
         if envelope.expires < time.time_ns() // 1_000_000:
             raise ProtocolError(ErrorCode.EXPIRED)  # it lay in the queue while no relay ran
-        header = {name: value for name, value in wire.items() if name not in ("body", "spool")}
-        kind, content = _exchange({**header, "body": "", "spool": ""}, _body(envelope))
+        kind, content = _exchange(envelope, _body(envelope))
         if kind == frames.ERROR:
             return {"error": ErrorCode(content.decode("ascii")).value}
         if kind == frames.CONTROL:
@@ -149,7 +148,7 @@ def describe() -> dict[str, Any]:
 
 def _describe() -> dict[str, Any]:
     empty = Envelope(op="describe", user="", session="", task="", to="", nonce=b"", expires=0)
-    kind, content = _exchange(empty.to_wire(), b"")
+    kind, content = _exchange(empty, b"")
     if kind != frames.CONTROL or len(content) > BODY_LIMIT:
         raise ProtocolError(ErrorCode.NODE_GONE)
     described: dict[str, Any] = json.loads(content)

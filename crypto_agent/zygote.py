@@ -12,8 +12,6 @@ ends, the zygote ends, and with it every agent (PR_SET_PDEATHSIG).
 
 from __future__ import annotations
 
-import base64
-import binascii
 import contextlib
 import encodings
 import gc
@@ -24,19 +22,16 @@ import pkgutil
 import secrets
 import signal
 import socket
-import stat
 import time
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, NoReturn
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
 from crypto_agent import harden
-from crypto_agent.config import ConfigError, SupervisorConfig
+from crypto_agent.config import SupervisorConfig
 from crypto_agent.errors import ErrorCode, ProtocolError
 from crypto_agent.operations import registry
 from crypto_agent.protocol import (
+    SEED_BYTES,
     SERVICE_OPERATIONS,
     NodeDescriptor,
     SealingKey,
@@ -52,6 +47,7 @@ from crypto_agent.server import (
     ChildSettings,
     Control,
     NodeKey,
+    control_log,
     now_ms,
     run_opener,
     run_service,
@@ -146,9 +142,12 @@ class Zygote:
             descriptors.append(existing.fileno())
         return self._fork({"kind": "opener", "header": header, "uid": uid}, descriptors)
 
-    def fork_service(self, *, name: str, uid: int | None, control: socket.socket) -> Forked:
+    def fork_service(
+        self, *, name: str, uid: int | None, control: socket.socket, files: list[int]
+    ) -> Forked:
         """A service agent; see :func:`server.run_service`."""
-        return self._fork({"kind": "service", "name": name, "uid": uid}, [control.fileno()])
+        order = {"kind": "service", "name": name, "uid": uid}
+        return self._fork(order, [control.fileno(), *files])
 
     def fileno(self) -> int:
         """Readable only when the zygote has ended."""
@@ -174,29 +173,46 @@ class _Zygote:
 
     def live(self) -> NoReturn:
         preload()
+        logging.getLogger().handlers[:] = [control_log]
         harden.forbid_dumps()
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # ends with the supervisor, not before it
+        os.setsid()  # the terminal's signals are the supervisor's
+        # Ends with the supervisor, not before it; and so does all that is forked from here.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel collects; pidfds tell
-        seccomp = harden.compile_seccomp()
         secret = self.config.deployment_secret
-        self.caller: Ed25519PublicKey = caller_key(secret).public_key()
+        settings = ChildSettings(
+            node=self.config.node,
+            caller=caller_key(secret).public_key(),
+            seccomp=harden.compile_seccomp(),
+            hardened={},
+            cpu_s=self.config.cpu_s,
+            idle_ms=int(self.config.idle_s * 1000),
+            absolute_ms=int(self.config.absolute_s * 1000),
+        )
         sealing = SealingKey.generate()
-        self.service_keys = {name: SealingKey.generate() for name in self.config.services}
+        self.service_seeds = {
+            name: bytearray(secrets.token_bytes(SEED_BYTES)) for name in self.config.services
+        }
         descriptor = NodeDescriptor(
             node=self.config.node,
             start=self.start,
             public=sealing.public,
             not_after=now_ms() + NODE_LIFETIME_MS,
-            services=tuple(sorted((name, key.public) for name, key in self.service_keys.items())),
+            services=tuple(
+                (name, SealingKey.from_seed(seed).public)
+                for name, seed in sorted(self.service_seeds.items())
+            ),
         ).sign(node_identity(secret))
         # The identity signed once and is gone; so is the secret it came from. What is forked from
         # here can neither pretend to be a node nor a caller.
         wipe(secret)
         self.node_key = NodeKey(sealing)
         del sealing, secret
-        self.seccomp = seccomp
-        rehearse(self.settings(None))
+        # After the rehearsal: what Python still loads at a first use is loaded by then.
+        rehearse(settings)
+        hardened = harden.harden_parent(memory_mb=self.config.memory_mb)
+        self.settings = replace(settings, hardened=hardened)
         self.orders.send(
             pack(
                 {
@@ -216,18 +232,6 @@ class _Zygote:
             if not data:
                 os._exit(0)  # the supervisor is gone
             self.obey(unpack(data), descriptors)
-
-    def settings(self, uid: int | None) -> ChildSettings:
-        return ChildSettings(
-            node=self.config.node,
-            caller=self.caller,
-            seccomp=self.seccomp,
-            uid=uid,
-            memory_mb=self.config.memory_mb,
-            cpu_s=self.config.cpu_s,
-            idle_ms=int(self.config.idle_s * 1000),
-            absolute_ms=int(self.config.absolute_s * 1000),
-        )
 
     def obey(self, order: dict[str, Any], descriptors: list[int]) -> None:
         try:
@@ -258,29 +262,26 @@ class _Zygote:
         """The first steps of a forked process."""
         harden.die_with_parent()
         self.orders.close()
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
-            signal.signal(number, signal.SIG_DFL)
         control = Control(socket.socket(fileno=descriptors[0]))
-        settings = self.settings(order["uid"])
         if order["kind"] == "service":
             self.node_key.forget()
             name = str(order["name"])
-            key = self.service_keys.pop(name)
-            self.service_keys.clear()
+            key = SealingKey.from_seed(self.service_seeds[name])
+            wipe(*self.service_seeds.values())
             run_service(
                 control=control,
-                settings=settings,
+                settings=self.settings,
+                uid=order["uid"],
                 name=name,
                 start=self.start,
                 key=key,
-                key_file=self.config.key_file,
-                state_folder=self.config.state_folder,
-                read_key=read_service_key,
+                files=descriptors[1:],
             )
-        self.service_keys.clear()
+        wipe(*self.service_seeds.values())
         run_opener(
             control=control,
-            settings=settings,
+            settings=self.settings,
+            uid=order["uid"],
             node_key=self.node_key,
             connection=socket.socket(fileno=descriptors[1]),
             header=order["header"],
@@ -302,29 +303,3 @@ def preload() -> None:
     for kind in (registry.USER, *SERVICE_OPERATIONS):
         registry.allowed(kind)
     time.tzset()
-
-
-def make_service_key(path: Path) -> None:
-    """Make the file that seals the state of the service agents, unless it is there."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return
-    key = secrets.token_bytes(32)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(base64.b64encode(key) + b"\n")
-    wipe(key)
-
-
-def read_service_key(path: Path) -> bytes:
-    """Raises ConfigError."""
-    if stat.S_IMODE(path.stat().st_mode) & 0o077:
-        raise ConfigError(f"{path} is readable by others. Run: chmod 600 {path}")
-    try:
-        key = base64.b64decode(path.read_bytes().strip(), validate=True)
-    except binascii.Error as error:
-        raise ConfigError(f"{path} is not base64.") from error
-    if len(key) != 32:
-        raise ConfigError(f"{path} must hold 32 bytes in base64.")
-    return key

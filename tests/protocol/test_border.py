@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 
 from crypto_agent import protocol
-from crypto_agent.protocol import AgentDescriptor, Envelope, ErrorCode, NodeDescriptor, SealingKey
+from crypto_agent.protocol import (
+    AgentDescriptor,
+    Envelope,
+    ErrorCode,
+    NodeDescriptor,
+    ReplyKey,
+    SealingKey,
+)
 
 NOW = 1_790_000_000_000
 SECRET = bytes(range(32))
@@ -18,7 +25,7 @@ CALLER = protocol.caller_key(SECRET)
 IDENTITY = protocol.node_identity(SECRET)
 
 
-def request(key: SealingKey, **changes: Any) -> tuple[Envelope, SealingKey]:
+def request(key: SealingKey, **changes: Any) -> tuple[Envelope, ReplyKey]:
     arguments: dict[str, Any] = {
         "op": "open",
         "user": "a" * 32,
@@ -45,9 +52,9 @@ def test_a_request_reaches_its_addressee_and_the_reply_its_caller() -> None:
     arrived.check_caller(CALLER.public_key(), now=NOW)
     arrived.check_body()
     arrived.check_session(protocol.derive(SESSION_SECRET, "request"))
-    payload, reply_to = protocol.open_request(arrived, agent)
+    payload, agents_reply_key = protocol.open_request(arrived, agent)
     assert payload == {"raw": b"canary of Alice"}
-    sealed = protocol.seal_result(arrived, reply_to, {"answer": 1})
+    sealed = protocol.seal_result(arrived, agents_reply_key, {"answer": 1})
     assert protocol.open_reply(envelope, reply_key, sealed) == {"answer": 1}
 
 
@@ -121,8 +128,8 @@ def test_another_session_cannot_prove_itself() -> None:
 def test_an_error_of_the_agent_keeps_its_code_and_says_no_content() -> None:
     agent = SealingKey.generate()
     envelope, reply_key = request(agent)
-    _, reply_to = protocol.open_request(envelope, agent)
-    sealed = protocol.seal_error(envelope, reply_to, ErrorCode.WRONG_PASSWORD)
+    _, agents_reply_key = protocol.open_request(envelope, agent)
+    sealed = protocol.seal_error(envelope, agents_reply_key, ErrorCode.WRONG_PASSWORD)
     with refused(ErrorCode.WRONG_PASSWORD):
         protocol.open_reply(envelope, reply_key, sealed)
 
@@ -131,8 +138,8 @@ def test_a_reply_to_another_request_does_not_open() -> None:
     agent = SealingKey.generate()
     first, _ = request(agent)
     second, second_key = request(agent)
-    _, reply_to = protocol.open_request(second, agent)
-    sealed = protocol.seal_result(first, reply_to, {})
+    _, agents_reply_key = protocol.open_request(second, agent)
+    sealed = protocol.seal_result(first, agents_reply_key, {})
     with refused(ErrorCode.FORGED):
         protocol.open_reply(second, second_key, sealed)
 

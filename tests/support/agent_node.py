@@ -125,7 +125,7 @@ class AgentNode:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(5)
             connection.connect(str(self.socket_path))
-            connection.sendall(frames.header_frame({**empty.to_wire(), "size": 0}))
+            connection.sendall(frames.header_frame(empty, 0))
             _, content = frames.receive_reply(connection)
         described: dict[str, Any] = json.loads(content)["descriptor"]
         return described

@@ -29,7 +29,6 @@ from crypto_agent.protocol import (
     ErrorCode,
     NodeDescriptor,
     ProtocolError,
-    SealingKey,
     caller_key,
     control_key,
     make_control,
@@ -124,8 +123,7 @@ def _exchange(
     sealed = ask_agent(node, envelope, **({} if timeout is None else {"timeout": timeout}))
     if not isinstance(sealed, bytes):
         raise ProtocolError(ErrorCode.BAD_REQUEST, "answer")
-    reply: SealingKey = reply_key
-    return open_reply(envelope, reply, sealed)
+    return open_reply(envelope, reply_key, sealed)
 
 
 def _open_with_node(
@@ -284,9 +282,12 @@ def _live(holder: KeyHolderSession) -> KeySession:
         pk = uuid.UUID(holder.session)
     except ValueError as error:
         raise ProtocolError(ErrorCode.NOT_UNLOCKED) from error
-    # By primary key alone, judged here: half the time of a query with all conditions.
-    row = KeySession.objects.filter(pk=pk).first()
-    if row is None or row.user_id.hex != holder.user or not _is_living(row):
+    try:
+        # By primary key alone, judged here: half the time of a query with all conditions.
+        row = KeySession.objects.get(pk=pk)
+    except KeySession.DoesNotExist as error:
+        raise ProtocolError(ErrorCode.NOT_UNLOCKED) from error
+    if row.user_id.hex != holder.user or not _is_living(row):
         raise ProtocolError(ErrorCode.NOT_UNLOCKED)
     return row
 
