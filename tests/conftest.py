@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 
 from launcher.dovecot import Dovecot
 from launcher.foreign import ForeignAuthority
@@ -21,6 +22,18 @@ def dovecot() -> Iterator[Dovecot]:
     """One private Dovecot for the whole run, with mailboxes for the cast."""
     with running_dovecot(ALICE, BOB, MALLORY) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """Debian's Chromium, headless; one for the whole run."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path="/usr/bin/chromium",
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(scope="session")

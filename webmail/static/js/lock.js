@@ -63,6 +63,13 @@ if (state?.dataset.state === "unlocked") {
   });
 }
 
+// Messages open without a new page: come back to the one that is open now, not to the first address.
+document.addEventListener("submit", (event) => {
+  if (event.target.matches("[data-lock]")) {
+    event.target.elements.next.value = location.pathname + location.search;
+  }
+});
+
 document.addEventListener("htmx:after:swap", () => {
   const done = document.querySelector("[data-unlocked]");
   if (!done) return;
