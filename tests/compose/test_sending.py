@@ -290,7 +290,7 @@ def test_locked_at_release_it_is_held_and_goes_on_after_the_next_unlock(
 def test_without_a_timestamp_it_is_sent_all_the_same_and_said(
     client: Client, sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from webmail.compose import timestamp
+    from webmail.authority import timestamp
 
     monkeypatch.setattr(timestamp, "make_request", lambda *_: b"\x30\x00")
     send(client)

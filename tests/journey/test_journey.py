@@ -197,3 +197,18 @@ def test_the_demo_is_what_the_readme_says(demo: Demo, page: Page, tmp_path: Path
     }.items():
         page.get_by_role("link", name=re.compile(subject)).first.click()
         expect(page.locator("[data-message]")).to_contain_text(words)
+
+
+def test_the_first_mail_is_a_tour_that_is_what_it_tells_of(demo: Demo, page: Page) -> None:
+    """Bob was activated when the demo started; his tour came by itself."""
+    page.goto(demo.sealpost.origin)
+    page.locator("input[name=address]").fill("bob@acme.example")
+    page.locator("input[name=password]").fill(PASSWORD)
+    page.keyboard.press("Enter")
+    raw = eventually(lambda: mailbox_of(demo, "bob@acme.example", "INBOX"))
+    assert b"certificate" not in raw
+    page.get_by_role("link", name=re.compile("Sealpost")).last.click()
+    identity = page.locator(".identity").first
+    expect(identity).to_contain_text("Signed by postmaster@")
+    expect(identity).to_contain_text("Time certified")
+    expect(identity).to_contain_text("encrypted to you")

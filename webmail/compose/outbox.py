@@ -23,7 +23,8 @@ from django.utils import timezone
 
 from crypto_agent.protocol import ErrorCode, ProtocolError
 from webmail.agent import door
-from webmail.compose import smtp, timestamp
+from webmail.authority import timestamp
+from webmail.compose import smtp
 from webmail.compose.models import MOVING_STATES, Copy, Draft, Outgoing, Recipient, State
 from webmail.lib import sealing
 from webmail.lib.failpoints import failpoint

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass, field
+from functools import partial
 
 from django.conf import settings
 from django.db import transaction
@@ -32,6 +33,7 @@ from webmail.authority.issue import issue_for
 from webmail.authority.models import IssuedCertificate, RevocationReason
 from webmail.certificates import own
 from webmail.lib.failpoints import failpoint
+from webmail.onboarding.tasks import deliver_tour
 
 
 class Taken(Exception):
@@ -83,6 +85,8 @@ def _activate(user: User, attempt: uuid.UUID, password: bytearray) -> Activated:
         own.remember(user, issued)
         user.activated_at = timezone.now()
         user.save(update_fields=["activated_at"])
+        # A broker that is down must not undo an activation: the tour is a courtesy.
+        transaction.on_commit(partial(deliver_tour.delay, user.hex), robust=True)
     failpoint("onboarding.after_commit")
     return Activated(holder, str(made["recovery_code"]))
 
