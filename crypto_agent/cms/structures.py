@@ -1,4 +1,4 @@
-"""Small structures read through asn1crypto: the only module that knows that library.
+"""Small structures read through asn1crypto: the only module of the agent that knows that library.
 
 asn1crypto parses lazily and raises late, so every function here asks for all values it returns and
 turns whatever goes wrong into CmsError. Sizes are capped first: it is quick only on small things.
