@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint bench carol clean lock messages
+.PHONY: help demo test check lint bench carol clean lock
 
 help:
 	@sed -n 's/^# //p' Makefile
