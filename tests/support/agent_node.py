@@ -150,6 +150,13 @@ class AgentNode:
         """Process ids of users' agents."""
         return [pid for pid in self.children() if pid not in self.services]
 
+    def end_agents(self) -> None:
+        """Kill every user's agent, as the kernel might, and wait until the supervisor knows."""
+        for pid in self.agents():
+            os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not self.agents(), what="the end of the agents")
+        time.sleep(0.05)
+
 
 def use_broker(address: str, spool: Path) -> None:
     """Point this process's web side at a broker and a spool."""

@@ -29,7 +29,9 @@ from crypto_agent.protocol import (
 )
 from webmail.celery import app
 
-BROKER_ERRORS: Final = (OperationalError, RedisError, ConnectionError, OSError)
+BROKER_ERRORS: Final = (OperationalError, RedisError, ConnectionError, OSError, RuntimeError)
+"""RuntimeError is what Celery makes of a result store that it cannot connect to again; it says that
+the program must be restarted, but the next request does connect when the broker is back."""
 DEFAULT_TIMEOUT_S: Final = 60.0
 """A large message may take this long; a relay that does not run is noticed by its heartbeat."""
 DESCRIBE_TIMEOUT_S: Final = 4.0
