@@ -49,11 +49,17 @@ def assert_no_agent(node: AgentNode) -> None:
     wait_until(lambda: node.agents() == [], seconds=3, what="the end of the opener")
 
 
+def the_agent(node: AgentNode) -> int:
+    """The one agent there is, once processes that handed their session over have ended."""
+    wait_until(lambda: len(node.agents()) == 1, seconds=3, what="the end of the openers")
+    return node.agents()[0]
+
+
 # --------------------------------------------------------------------------- made, asked, locked
 
 
 def test_a_vault_is_made_asked_and_locked(known_node: AgentNode, alice: KeyHolderSession) -> None:
-    (agent,) = known_node.agents()
+    agent = the_agent(known_node)
     assert door.is_unlocked(alice.user)
     assert door.call(alice, "ping", {"echo": "hello"}) == {"echo": "hello"}
     door.lock(alice.user)
@@ -105,9 +111,9 @@ def test_every_use_is_in_the_chain_and_a_changed_row_breaks_it(alice: KeyHolderS
 def test_a_second_browser_joins_the_same_agent(
     known_node: AgentNode, alice: KeyHolderSession
 ) -> None:
-    (agent,) = known_node.agents()
+    agent = the_agent(known_node)
     second = door.unlock(alice.user, way="password", secret=bytearray(PASSWORD))
-    wait_until(lambda: known_node.agents() == [agent], seconds=3, what="the end of the opener")
+    assert the_agent(known_node) == agent
     assert second.session != alice.session
     for holder in (alice, second):
         assert door.call(holder, "ping", {"echo": 1}) == {"echo": 1}
@@ -117,7 +123,7 @@ def test_locking_one_browser_leaves_the_other_unlocked(
     known_node: AgentNode, alice: KeyHolderSession
 ) -> None:
     second = door.unlock(alice.user, way="password", secret=bytearray(PASSWORD))
-    (agent,) = known_node.agents()
+    agent = the_agent(known_node)
     door.lock(alice.user, session=alice.session)
     assert is_gone(agent)
     with refused(ErrorCode.NOT_UNLOCKED):
@@ -130,7 +136,7 @@ def test_locking_one_browser_leaves_the_other_unlocked(
 def test_who_opens_another_vault_of_the_same_name_does_not_join(node: AgentNode) -> None:
     """Mallory writes her own vault into Alice's row, and knows its password."""
     alice = unlock(node)
-    (agent,) = node.agents()
+    agent = the_agent(node)
     mallory = unlock(node, alice.user, record=small_record(alice.user, b"known to mallory"),
                      password=b"known to mallory")  # fmt: skip
     assert is_gone(agent)
@@ -150,7 +156,7 @@ def test_a_joining_process_brings_a_newer_record_along(
     with refused(ErrorCode.WRONG_PASSWORD):
         door.unlock(alice.user, way="password", secret=bytearray(PASSWORD))
     second = door.unlock(alice.user, way="password", secret=bytearray(new))
-    wait_until(lambda: len(known_node.agents()) == 1, seconds=3, what="the end of the opener")
+    the_agent(known_node)
     for holder in (alice, second):
         assert door.call(holder, "ping", {"echo": 1}) == {"echo": 1}
 
@@ -161,11 +167,11 @@ def test_a_joining_process_brings_a_newer_record_along(
 def test_a_killed_agent_resumes_without_asking(
     known_node: AgentNode, alice: KeyHolderSession
 ) -> None:
-    (agent,) = known_node.agents()
+    agent = the_agent(known_node)
     os.kill(agent, signal.SIGKILL)
     wait_until(lambda: is_gone(agent))
     assert door.call(alice, "ping", {"echo": "again"}) == {"echo": "again"}
-    (another,) = known_node.agents()
+    another = the_agent(known_node)
     assert another != agent
     assert KeyUse.objects.filter(holder=alice.user, operation="resume", outcome="ok").count() == 1
 
@@ -296,7 +302,7 @@ def test_an_idle_agent_ends_by_itself(start_node: StartNode) -> None:
         for _ in range(4):  # positive control: who uses it stays unlocked
             time.sleep(0.75)
             alice.ask()
-        (agent,) = node.agents()
+        agent = the_agent(node)
         for _ in range(4):  # a polling page does not
             time.sleep(0.6)
             if has_ended(alice, background=True):
@@ -309,7 +315,7 @@ def test_an_idle_agent_ends_by_itself(start_node: StartNode) -> None:
 def test_the_absolute_end_comes_even_to_the_busy(start_node: StartNode) -> None:
     with start_node(SEALPOST_SESSION_ABSOLUTE="2.5", SEALPOST_SERVICES="verifier") as node:
         alice = unlock(node)
-        (agent,) = node.agents()
+        agent = the_agent(node)
         begin = time.monotonic()
         while not has_ended(alice):
             assert time.monotonic() - begin < 10
@@ -323,7 +329,7 @@ def test_the_absolute_end_comes_even_to_the_busy(start_node: StartNode) -> None:
 def test_an_expired_session_is_swept(
     known_node: AgentNode, alice: KeyHolderSession, settings: Any
 ) -> None:
-    (agent,) = known_node.agents()
+    agent = the_agent(known_node)
     assert sweep_sessions() == 0
     settings.SESSION_IDLE_SECONDS = 0
     with refused(ErrorCode.NOT_UNLOCKED):
@@ -404,7 +410,7 @@ def test_a_replay_does_not_keep_a_session_young(start_node: StartNode) -> None:
         alice = unlock(node)
         envelope, _ = alice.request()
         deliver(node, envelope)
-        (agent,) = node.agents()
+        agent = the_agent(node)
         for _ in range(6):
             time.sleep(0.5)
             try:
