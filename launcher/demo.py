@@ -119,7 +119,7 @@ class Demo:
         say("Delivering mail …")
         now = datetime.now(UTC)
         certificate = self.certificate_of(ALICE)
-        self._append(
+        self.append(
             ALICE, demo_mail.alice_mail(self.cast, f"Alice Adams <{ALICE}>", certificate, now)
         )
         done.touch()
@@ -154,7 +154,8 @@ class Demo:
         path.write_text(pem)
         return path
 
-    def _append(self, address: str, mails: Iterable[demo_mail.DemoMail]) -> None:
+    def append(self, address: str, mails: Iterable[demo_mail.DemoMail]) -> None:
+        """Store mails as if they had arrived at their own times."""
         imap = imaplib.IMAP4("127.0.0.1", self.sealpost.ports["imap"])
         imap.login(address, MAIL_SERVER_PASSWORD)
         for mail in mails:
