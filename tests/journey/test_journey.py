@@ -17,6 +17,8 @@ from launcher.demo import ADMIN, MAIL_SERVER_PASSWORD, PASSWORD, Demo
 from launcher.demo_mail import compose
 from launcher.dovecot import add_user, deliver, mail_folder
 from launcher.foreign import open_mail, smime
+from tests.support import peers
+from tests.support.servers import short_folder
 
 ERIN = "erin@acme.example"
 NEW_PASSWORD = "erin opens her letters"
@@ -153,11 +155,22 @@ def test_from_the_invitation_to_the_answer_that_openssl_verifies(demo: Demo, pag
     assert body is not None
     assert ANSWER in body.get_content()
 
+    for_others_too(mail, demo)
+
     sent = eventually(lambda: mailbox_of(demo, ERIN, "Sent"))
     assert ANSWER.encode() not in sent
     assert message_from_bytes(sent)["Message-ID"] == outer["Message-ID"]
     assert_outbox_says_done(page, demo)
     assert_locking_hides_the_letter(page, demo)
+
+
+def for_others_too(mail: bytes, demo: Demo) -> None:
+    """gpgsm and NSS open the same mail and verify its signature."""
+    for peer in (peers.gpgsm, peers.nss):
+        with short_folder() as folder:
+            opened = peer(mail, demo.cast.carol, demo.outside / "sealpost-root.crt", folder)
+        assert (opened.encrypted, opened.signed) == (True, True), peer.__name__
+        assert ANSWER.encode() in opened.entity, peer.__name__
 
 
 def assert_outbox_says_done(page: Page, demo: Demo) -> None:
