@@ -130,16 +130,20 @@ def sign(
     detached: bool,
     signing_time: int,
     scheme: str | None = None,
+    encrypt_to: bytes | None = None,
 ) -> SignedDraft:
     """Sign ``content``: the exact octets of a MIME entity, line ends CRLF.
 
     ``signing_time``: milliseconds since the epoch, written in whole seconds. ``scheme``: one of
-    keys.SIGNING_SCHEMES; by default what the certificate's key is for.
+    keys.SIGNING_SCHEMES; by default what the certificate's key is for. ``encrypt_to``: the
+    certificate (DER) with which answers should be encrypted; it is put into the message and named
+    as the signer's preference, because readers cannot guess it where two certificates are in use.
     Raises CmsError (certificate.refused), and whatever ``key.sign`` raises.
     """
     attributes = [
         der.attribute(oids.SIGNING_TIME, der.time(signing_time)),
         der.attribute(oids.SMIME_CAPABILITIES, capabilities.OWN),
+        *(() if encrypt_to is None else _preference(parts(encrypt_to))),
     ]
     return sign_as(
         content,
@@ -148,6 +152,17 @@ def sign(
         detached=detached,
         attributes=attributes,
         scheme=scheme,
+        more_certificates=() if encrypt_to is None else (encrypt_to,),
+    )
+
+
+def _preference(certificate: Parts) -> tuple[bytes, bytes]:
+    """SMIMEEncryptionKeyPreference (RFC 8551 §2.5.3), and its forerunner for Outlook."""
+    name = issuer_and_serial(certificate)
+    implicit = bytes((der.CONTEXT_CONSTRUCTED,)) + name[1:]  # [0] IMPLICIT IssuerAndSerialNumber
+    return (
+        der.attribute(oids.ENCRYPTION_KEY_PREFERENCE, implicit),
+        der.attribute(oids.MICROSOFT_ENCRYPTION_KEY, name),
     )
 
 
@@ -160,11 +175,13 @@ def sign_as(
     attributes: Sequence[bytes],
     scheme: str | None = None,
     certificates: bool = True,
+    more_certificates: Sequence[bytes] = (),
 ) -> SignedDraft:
     """Like :func:`sign`, for any content type and with other signed attributes.
 
     contentType, messageDigest, signingCertificateV2 and CMSAlgorithmProtection are always added.
-    ``certificates``: put the signer's certificate and chain into the message.
+    ``certificates``: put the signer's certificate and chain into the message;
+    ``more_certificates``: and these.
     """
     signer = parts(key.certificate)
     scheme = scheme or _scheme_for(signer)
@@ -202,7 +219,7 @@ def sign_as(
         imprint=hashlib.sha256(value).digest(),
         content_type=content_type,
         content=None if detached else content,
-        certificates=_bag(key) if certificates else (),
+        certificates=_bag(key, more_certificates) if certificates else (),
         digest_algorithm=algorithms.digest_algorithm,
         signer=fields,
     )
@@ -218,10 +235,10 @@ def _signing_certificate(signer: Parts) -> bytes:
     return der.sequence(der.sequence(entry))
 
 
-def _bag(key: SigningKey) -> tuple[bytes, ...]:
+def _bag(key: SigningKey, more: Sequence[bytes]) -> tuple[bytes, ...]:
     """The signer's certificate and its intermediates. Roots stay out: peers have them or not."""
     bag = [key.certificate]
-    for encoded in key.chain:
+    for encoded in (*more, *key.chain):
         if encoded not in bag and not parts(encoded).self_issued:
             bag.append(encoded)
     return tuple(bag)

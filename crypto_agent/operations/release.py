@@ -107,7 +107,14 @@ def release_sign(keys: KeyAccess | None, payload: dict[str, Any]) -> dict[str, A
         entity = build.payload(held.draft, protected)
         bcc = writing.mailboxes(held.draft.bcc, taken=5) if held.draft.bcc else ""
         scheme = signed.scheme_for(key.certificate)
-        signature = signed.sign(entity, key, detached=True, signing_time=date, scheme=scheme)
+        signature = signed.sign(
+            entity,
+            key,
+            detached=True,
+            signing_time=date,
+            scheme=scheme,
+            encrypt_to=keys.own_certificates()[0],
+        )
     except RefusedValueError as error:
         raise ProtocolError(ErrorCode.BAD_REQUEST, str(error)) from error
     except CmsError as error:

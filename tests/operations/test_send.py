@@ -72,6 +72,16 @@ def release(world: World, blob: bytes, *, token: bytes | None = None) -> dict[st
 # --------------------------------------------------------------------------- what leaves
 
 
+@pytest.mark.parametrize("encrypt", [True, False])
+def test_a_reader_learns_how_to_encrypt_the_answer(world: World, encrypt: bool) -> None:
+    """Two certificates are in use, so the mail carries the other one and says what it is for."""
+    (copy,) = release(world, held(world, encrypt=encrypt))["copies"]
+    read = world.open(copy["mail"], by=world.bob)
+    assert read["verdict"]["state"] == "verified"
+    assert read["verdict"]["signer"]["der"] == world.alice.signing.der
+    assert read["verdict"]["signer"]["encryption_certificate"] == world.alice.encrypting.der
+
+
 def test_openssl_opens_and_verifies_an_encrypted_mail(world: World) -> None:
     result = release(world, held(world))
     (copy,) = result["copies"]

@@ -88,7 +88,16 @@ def gpgsm(mail: bytes, reader: Correspondent, root: Path, folder: Path) -> Opene
             (folder / "out").unlink(missing_ok=True)
             run(*program, "--output", folder / "out", "--verify", folder / "message")
             return (folder / "out").read_bytes()
-        return run(*with_key, "--decrypt", folder / "message", data=password)
+        done = subprocess.run(
+            [*map(str, with_key), "--status-fd", "2", "--decrypt", str(folder / "message")],
+            input=password,
+            capture_output=True,
+            check=False,
+        )
+        # It leaves with an error when somebody else's RecipientInfo comes first.
+        if b"[GNUPG:] DECRYPTION_OKAY" not in done.stderr:
+            raise PeerError(done.stderr.decode("utf-8", "replace")[-2000:])
+        return done.stdout
 
     try:
         run(*program, "--import", data=root_der)
