@@ -13,9 +13,9 @@ import "./passwords.js";
 import "./copy.js";
 import "./offline.js";
 
-if (document.querySelector("[data-list]")) {
-  import("./mail/mail.js");
-}
-if (document.querySelector("[data-compose]")) {
-  import("./compose/compose.js");
-}
+const more = [];
+if (document.querySelector("[data-list]")) more.push(import("./mail/mail.js"));
+if (document.querySelector("[data-compose]")) more.push(import("./compose/compose.js"));
+// Said aloud for whatever drives the page from outside: from here on every key and button works.
+await Promise.all(more);
+document.documentElement.dataset.scripts = "ready";

@@ -1,0 +1,260 @@
+"""The sample pages in a real Chromium, under the site's own Content-Security-Policy."""
+
+from __future__ import annotations
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from tests.ui.conftest import Visit
+from tests.ui.samples import PAGES
+
+pytestmark = pytest.mark.browser
+
+
+def violations(page: Page, *rules: str) -> list[str]:
+    """What axe finds, by all rules unless some are named: the rule and the first node of each."""
+    # The site's policy forbids foreign scripts, axe too; evaluate() is not bound by it.
+    options = {"runOnly": {"type": "rule", "values": list(rules)}} if rules else None
+    found = Axe().run(page, options=options).response["violations"]
+    return [
+        f"{each['id']}: {each['nodes'][0]['html'][:160]} {each['nodes'][0]['failureSummary']}"
+        for each in found
+    ]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_accessible_in_both_themes_and_fits_a_phone(visit: Visit, name: str) -> None:
+    visit.page.emulate_media(color_scheme="light", reduced_motion="reduce")
+    page = visit.open(name)
+    assert violations(page) == []
+    page.emulate_media(color_scheme="dark")
+    # Only colours differ between the themes.
+    assert violations(page, "color-contrast") == []
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert visit.complaints == []
+
+
+@pytest.mark.parametrize("name", ["list", "message", "message-html", "compose-clear", "outbox"])
+def test_axe_finds_nothing_on_a_phone(phone: Visit, name: str) -> None:
+    assert violations(phone.open(name)) == []
+
+
+def test_axe_finds_a_fault_that_is_there(visit: Visit) -> None:
+    page = visit.open("sign-in")
+    page.evaluate("document.querySelector('label[for=address]').remove()")
+    assert violations(page)
+
+
+def test_the_policy_of_the_site_stops_inline_scripts(visit: Visit) -> None:
+    page = visit.open("sign-in")
+    page.evaluate(
+        "(() => { const s = document.createElement('script'); s.textContent = 'window.bad = 1';"
+        " document.body.append(s); })()"
+    )
+    assert page.evaluate("window.bad") is None
+    assert any("Content Security Policy" in each for each in visit.complaints)
+
+
+def test_arrows_move_one_focus_through_the_list(visit: Visit) -> None:
+    page = visit.open("list")
+    assert page.locator('.row[tabindex="0"]').count() == 1
+    page.locator("#row-1").focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    expect(page.locator("#row-3")).to_be_focused()
+    page.keyboard.press("End")
+    expect(page.locator("#row-30")).to_be_focused()
+    page.keyboard.press("Home")
+    page.keyboard.press("j")
+    expect(page.locator("#row-2")).to_be_focused()
+
+
+def test_shift_selects_a_range_and_the_bar_counts_it(visit: Visit) -> None:
+    page = visit.open("list")
+    page.locator("#row-2 input").click()
+    page.locator("#row-5 input").click(modifiers=["Shift"])
+    expect(page.locator("[data-bulk-count]")).to_have_text("4 selected")
+    assert page.locator('.row[aria-selected="true"]').count() == 4
+    page.keyboard.press("Escape")
+    expect(page.locator("[data-bulk]")).not_to_be_visible()
+
+
+def test_single_keys_rest_in_fields_and_can_be_switched_off(visit: Visit) -> None:
+    page = visit.open("list")
+    page.locator("#search-field").fill("")
+    page.keyboard.type("x?c")
+    assert page.input_value("#search-field") == "x?c"
+    page.locator("#row-1").focus()
+    page.keyboard.press("?")
+    expect(page.locator("#shortcuts")).to_be_visible()
+    page.locator("#shortcuts [data-shortcuts-switch]").uncheck()
+    page.keyboard.press("Escape")
+    page.locator("#row-1").focus()
+    page.keyboard.press("x")
+    assert page.locator('.row[aria-selected="true"]').count() == 0
+
+
+def test_the_identity_folds_to_one_line_and_stays_folded(visit: Visit) -> None:
+    page = visit.open("message")
+    page.locator("[data-fold]").click()
+    expect(page.locator("#identity-more")).not_to_be_visible()
+    visit.open("message-html")
+    expect(page.locator("#identity-more")).not_to_be_visible()
+    visit.open("message-failed")
+    expect(page.locator("#identity-more")).to_be_visible()
+
+
+def test_i_opens_how_it_was_checked(visit: Visit) -> None:
+    page = visit.open("message")
+    page.keyboard.press("i")
+    expect(page.locator(".facts .fact")).to_have_count(5)
+    expect(page.get_by_text("D-Trust Root CA")).to_be_visible()
+
+
+def test_mail_html_cannot_reach_the_page(visit: Visit) -> None:
+    page = visit.open("message-html")
+    frame = page.frame_locator("iframe.letter-frame")
+    expect(frame.get_by_text("Sent as HTML.")).to_be_visible()
+    reached = page.evaluate("document.querySelector('iframe.letter-frame').contentDocument")
+    assert reached is None
+
+
+def test_recipients_become_chips_with_their_state(visit: Visit) -> None:
+    page = visit.open("compose-clear")
+    chips = page.locator('[data-recipients="to"] .recipient-chip')
+    expect(chips).to_have_count(4)
+    assert [chip.get_attribute("data-state") for chip in chips.all()] == [
+        "certificate",
+        "certificate",
+        "none",
+        "problem",
+    ]
+    field = page.locator("#field-to")
+    field.fill('"Diaz, Dana" <dana@acme.example>, ')
+    expect(chips).to_have_count(5)
+    expect(chips.last).to_contain_text("Diaz, Dana")
+    field.press("Backspace")
+    expect(chips).to_have_count(4)
+    page.locator("[data-remove-recipients]").click()
+    expect(chips).to_have_count(2)
+    sent = page.locator('input[type="hidden"][name="to"]').input_value()
+    assert sent == "Ana Ruiz <ana.ruiz@lighthouse.example>, bob@acme.example"
+
+
+def test_rich_text_is_written_in_a_frame_and_kept_as_text_too(visit: Visit) -> None:
+    page = visit.open("compose")
+    editor = page.frame_locator("iframe.editor-frame").locator("#editor")
+    expect(editor).to_contain_text("thank you")
+    editor.click()
+    page.keyboard.press("Control+Home")
+    page.keyboard.type("Hello ")
+    expect(page.locator("#field-text")).to_have_value(
+        "Hello Dear Ana,\n\nsigned, thank you.\n\nAlice\n> Please sign it by Friday."
+    )
+    assert "<b>thank you</b>" in page.locator("[data-html]").input_value()
+    page.keyboard.press("Control+b")
+    expect(page.locator('[data-command="bold"]')).to_have_attribute("aria-pressed", "true")
+    assert visit.complaints == []
+
+
+def test_the_editor_cannot_reach_the_page_and_drops_scripts(visit: Visit) -> None:
+    page = visit.open("compose")
+    expect(page.frame_locator("iframe.editor-frame").locator("#editor")).to_contain_text("Ana")
+    frame = next(each for each in page.frames if "editor/frame" in each.url)
+    reached = frame.evaluate(
+        "(() => { try { return parent.document.title } catch { return '' } })()"
+    )
+    assert reached == ""
+    frame.evaluate(
+        "document.getElementById('editor').append(document.importNode(DOMPurify.sanitize("
+        "'<img src=x onerror=parent.bad=1><img src=\"https://far.example/p.gif\">',"
+        "{RETURN_DOM_FRAGMENT: true}), true))"
+    )
+    assert (
+        frame.evaluate("document.querySelectorAll('#editor [onerror], #editor img[src]').length")
+        == 0
+    )
+
+
+def test_plain_text_keeps_what_was_written(visit: Visit) -> None:
+    page = visit.open("compose")
+    expect(page.frame_locator("iframe.editor-frame").locator("#editor")).to_contain_text("Ana")
+    page.locator("[data-toggle-plain]").click()
+    expect(page.locator("#field-text")).to_be_visible()
+    assert "> Please sign it by Friday." in page.input_value("#field-text")
+    assert page.locator("[data-html]").input_value() == ""
+
+
+def test_a_hint_appears_when_an_attachment_is_announced_and_none_is_there(visit: Visit) -> None:
+    page = visit.open("compose")
+    expect(page.frame_locator("iframe.editor-frame").locator("#editor")).to_contain_text("Ana")
+    page.locator("[data-toggle-plain]").click()
+    page.evaluate("document.querySelector('[data-attachment]').remove()")
+    page.locator("#field-text").press_sequentially("See the attachment.")
+    expect(page.locator("[data-forgotten]")).to_be_visible()
+
+
+def test_passwords_are_compared_and_weighed_in_words(visit: Visit) -> None:
+    page = visit.open("welcome")
+    page.locator("#new-password").fill("short")
+    expect(page.locator("[data-strength-meter]")).to_contain_text("Too short")
+    page.locator("#new-password").fill("password123456")
+    expect(page.locator("[data-strength-meter]")).to_contain_text("Weak")
+    page.locator("#new-password").fill("harbour violet spoon atlas")
+    expect(page.locator("[data-strength-meter]")).to_contain_text("Strong")
+    page.locator("#new-password-again").fill("harbour violet spoon atlaz")
+    expect(page.locator("[data-same-words]")).to_have_text("The two passwords differ.")
+
+
+def test_the_theme_can_be_switched_and_is_remembered(visit: Visit) -> None:
+    page = visit.open("list")
+    before = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    page.locator(".account-menu summary").click()
+    page.locator('.account-menu input[value="dark"]').check()
+    after = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert after != before
+    visit.open("settings")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == after
+
+
+def test_touch_targets_are_44_pixels_on_a_phone(phone: Visit) -> None:
+    page = phone.open("message")
+    for selector in (".message-bar .icon-button", ".bottom-bar a", ".letter-foot .button"):
+        for target in page.locator(selector).all():
+            if target.is_visible():
+                box = target.bounding_box()
+                assert box is not None
+                assert min(box["width"], box["height"]) >= 44, selector
+
+
+def test_mail_can_be_read_and_written_without_scripts(without_scripts: Visit) -> None:
+    page = without_scripts.open("list")
+    expect(page.locator("#row-1 .row-link")).to_be_visible()
+    expect(page.locator('[data-bulk] button[value="archive"]')).to_be_visible()
+    page = without_scripts.open("message")
+    expect(page.locator(".letter-text").get_by_text("attached is the version")).to_be_visible()
+    page.locator(".evidence > summary").click()
+    expect(page.get_by_text("D-Trust Root CA")).to_be_visible()
+    page = without_scripts.open("compose-clear")
+    for selector in ("#field-to", "#field-cc", "#field-text", "[data-send]", "#field-file"):
+        expect(page.locator(selector)).to_be_visible()
+
+
+def test_nothing_moves_for_those_who_asked_for_it(visit: Visit) -> None:
+    visit.page.emulate_media(reduced_motion="reduce")
+    page = visit.open("list-trouble")
+    assert (
+        page.evaluate("getComputedStyle(document.querySelector('.spinner')).animationName")
+        == "none"
+    )
+
+
+def test_forced_colours_keep_the_selected_row_visible(visit: Visit) -> None:
+    visit.page.emulate_media(forced_colors="active")
+    page = visit.open("message")
+    style = page.evaluate(
+        "getComputedStyle(document.querySelector('.row[aria-current]')).outlineStyle"
+    )
+    assert style == "solid"
