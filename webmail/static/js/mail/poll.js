@@ -3,7 +3,8 @@ import { fetchInto } from "../requests.js";
 import { say } from "../toasts.js";
 import { openId, pane } from "./list.js";
 
-const SEEN_MS = 12_000;
+const SEEN_MS = 5_000;
+const SOON_MS = 1_200;
 const HIDDEN_MS = 60_000;
 const icon = document.querySelector("link[rel=icon][data-plain]");
 let timer = 0;
@@ -26,10 +27,11 @@ async function round() {
   plan();
 }
 
-function plan() {
-  const pause = (document.hidden ? HIDDEN_MS : SEEN_MS) * Math.min(2 ** failures, 16);
+function plan(pause = (document.hidden ? HIDDEN_MS : SEEN_MS) * Math.min(2 ** failures, 16)) {
+  clearTimeout(timer);
   timer = setTimeout(round, pause);
 }
+document.addEventListener("sealpost:opened", () => plan(SOON_MS));
 
 function tell() {
   const unread = Number(form()?.dataset.unread ?? 0);
@@ -60,4 +62,4 @@ pane.addEventListener("htmx:before:swap", (event) => {
   }
 });
 if (icon && Number(form()?.dataset.unread)) icon.href = icon.dataset.unread;
-plan();
+plan(SOON_MS); // the page was drawn from what is known; look at the server at once
