@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from launcher.foreign import Correspondent, ForeignAuthority, smime
 from tests.accounts.cast import BOB
@@ -194,6 +196,31 @@ def test_a_mail_teaches_nothing_about_a_colleague(
     assert result["verdict"]["state"] == "verified"
     assert harvest.consider(alice.pk, result).outcome == ""
     assert state(alice, BOB) == before
+
+
+def test_what_was_not_learned_at_first_is_learned_when_the_mail_is_opened_again(
+    alice: User, dave: Correspondent
+) -> None:
+    """The verifier was away the first time: the mail is counted, its certificate is not known."""
+    result = opened(alice, smime(letter(DAVE), signer=dave))
+    assert harvest.consider(alice.pk, result).outcome == "new"
+    Pin.objects.all().delete()
+    assert harvest.consider(alice.pk, result).outcome == "new"
+    assert state(alice)["state"] == "certificate"
+    Certificate.objects.update(capabilities=b"", capabilities_at=None)
+    harvest.consider(alice.pk, result)
+    assert Certificate.objects.get(sha256=fingerprint(der_of(dave.certificate))).capabilities
+
+
+def test_a_mail_that_was_learned_is_not_learned_again(alice: User, dave: Correspondent) -> None:
+    result = opened(alice, smime(letter(DAVE), signer=dave))
+    assert harvest.consider(alice.pk, result).outcome == "new"
+    judging.forget()
+    with CaptureQueriesContext(connection) as asked:
+        found = harvest.consider(alice.pk, result)
+    assert (found.outcome, found.sha256) == ("known", fingerprint(der_of(dave.certificate)))
+    assert len(asked) == 2, asked.captured_queries
+    assert all(query["sql"].startswith("SELECT") for query in asked.captured_queries)
 
 
 def test_a_root_that_is_distrusted_later_stops_what_it_vouched_for(

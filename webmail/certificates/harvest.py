@@ -16,7 +16,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from webmail.certificates import directory, history, judging, store
-from webmail.certificates.facts import Facts, NotACertificate, address_key, read
+from webmail.certificates.facts import Facts, NotACertificate, address_key, fingerprint, read
 from webmail.certificates.models import Certificate, Pin
 
 CANDIDATES_LIMIT: Final = 8
@@ -44,8 +44,9 @@ def consider(user_id: uuid.UUID | str, opened: dict[str, Any]) -> Harvested:
     if not sender:
         return NOTHING
     verified = verdict["state"] == "verified" and verdict["signer"] is not None
+    new = False
     if verdict["state"] in {"verified", "unsigned", "failed"}:
-        history.count(
+        new = history.count(
             user_id,
             sender,
             message_id=str(headers.get("message_id") or ""),
@@ -58,6 +59,9 @@ def consider(user_id: uuid.UUID | str, opened: dict[str, Any]) -> Harvested:
     # The signer's own certificate must name the From; the verdict says so, and it is cheap to see.
     if sender not in {address_key(address) for address in signer["addresses"]}:
         return NOTHING
+    learned = "" if new else _is_learned(user_id, sender, opened, signer)
+    if learned:
+        return Harvested("known", sender, learned)
     store.keep_intermediates(signer["chain"])
     if directory.is_local(sender):
         return NOTHING  # our own authority's word outranks what a mail teaches
@@ -71,6 +75,26 @@ def consider(user_id: uuid.UUID | str, opened: dict[str, Any]) -> Harvested:
             _note_capabilities(facts, verdict, opened)
             return Harvested(outcome, sender, facts.sha256)
     return NOTHING
+
+
+def _is_learned(
+    user_id: uuid.UUID | str, sender: str, opened: dict[str, Any], signer: dict[str, Any]
+) -> str:
+    """Fingerprint of the pinned certificate when a mail that was counted before teaches nothing
+    more: the certificate it asks to be answered with is pinned, and its capabilities are noted."""
+    preferred, capabilities = _wishes(opened, signer)
+    sha256 = fingerprint(bytes(preferred or signer["der"]))
+    pins = Pin.objects.filter(user_id=user_id, address=sender, certificate__sha256=sha256)
+    noted = list(pins.values_list("certificate__capabilities_at", flat=True))
+    return sha256 if noted and (noted[0] is not None or not capabilities) else ""
+
+
+def _wishes(opened: dict[str, Any], signer: dict[str, Any]) -> tuple[bytes | None, bytes | None]:
+    """What the sender's program said of itself: certificate to answer to, and capabilities."""
+    return (
+        signer.get("encryption_certificate") or opened.get("encryption_certificate"),
+        signer.get("capabilities") or opened.get("capabilities"),
+    )
 
 
 def _single_from(headers: dict[str, Any]) -> str:
@@ -95,7 +119,7 @@ def _candidates(opened: dict[str, Any], signer: dict[str, Any], sender: str) -> 
     encrypKeyPref (RFC 8551 §2.5.3), then the signer's own certificate, then the rest of the bag by
     the newest start of validity.
     """
-    preferred = signer.get("encryption_certificate") or opened.get("encryption_certificate")
+    preferred, _ = _wishes(opened, signer)
     first = [bytes(der) for der in (preferred, signer["der"]) if der]
     rest: list[Facts] = []
     found: list[Facts] = []
@@ -141,7 +165,7 @@ def _older(one: Certificate, other: Certificate) -> bool:
 def _note_capabilities(facts: Facts, verdict: dict[str, Any], opened: dict[str, Any]) -> None:
     """RFC 8551 §2.7.1: newer signingTime only, never from the future, and signed by its owner."""
     signer = verdict["signer"]
-    capabilities = signer.get("capabilities") or opened.get("capabilities")
+    _, capabilities = _wishes(opened, signer)
     claimed = (verdict.get("time") or {}).get("claimed")
     if not capabilities or not claimed:
         return

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Final
 
 from django.db import IntegrityError, transaction
-from django.db.models import F
+from django.db.models import Exists, F, OuterRef
 
 from webmail.certificates.facts import address_key
 from webmail.certificates.models import Correspondent, SeenMail
@@ -44,7 +44,22 @@ class History:
 
 def of(user_id: uuid.UUID | str, address: str) -> History:
     """The history of ``address``; all zero for one never seen."""
-    row = Correspondent.objects.filter(user_id=user_id, address=address_key(address)).first()
+    return _read(
+        Correspondent.objects.filter(user_id=user_id, address=address_key(address)).first()
+    )
+
+
+def of_mail(
+    user_id: uuid.UUID | str, address: str, *, message_id: str, signer: str
+) -> tuple[History, bool]:
+    """The history of ``address``, and whether this very mail is among those it counts."""
+    this = SeenMail.objects.filter(correspondent=OuterRef("pk"), digest=_digest(message_id, signer))
+    rows = Correspondent.objects.filter(user_id=user_id, address=address_key(address))
+    row = rows.annotate(is_counted=Exists(this)).first()
+    return _read(row), row is not None and row.is_counted
+
+
+def _read(row: Correspondent | None) -> History:
     if row is None:
         return History()
     return History(
@@ -70,7 +85,7 @@ def usual_signers(user_id: uuid.UUID | str, addresses: Iterable[str]) -> set[str
 
 
 def is_counted(user_id: uuid.UUID | str, address: str, *, message_id: str, signer: str) -> bool:
-    """Whether this very mail is among those that :func:`of` counts."""
+    """Whether this very mail was counted."""
     return SeenMail.objects.filter(
         correspondent__user_id=user_id,
         correspondent__address=address_key(address),
@@ -90,7 +105,7 @@ def count(
     Returns whether it was new. Opening the same mail again changes nothing.
     """
     key = address_key(address)
-    if not key:
+    if not key or is_counted(user_id, key, message_id=message_id, signer=signer):
         return False
     digest = _digest(message_id, signer)
     with transaction.atomic():

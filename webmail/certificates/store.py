@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Final
 
 from django.db import transaction
@@ -10,6 +11,9 @@ from django.utils import timezone
 
 from webmail.certificates.facts import Facts, NotACertificate, fingerprint, read
 from webmail.certificates.models import Certificate, CertificateAddress, Intermediate
+
+USED_EVERY: Final = timedelta(hours=1)
+"""How exact ``used_at`` is: an opened mail need not write every time."""
 
 INTERMEDIATES_PER_MAIL: Final = 10
 """Path length 8 and a spare pair: a mail cannot fill the table with its bag."""
@@ -62,10 +66,20 @@ def keep_intermediates(ders: Iterable[bytes], *, url: str = "") -> list[str]:
 
     They are untrusted: only a path that ends at a trusted root makes them mean anything.
     """
+    given = {fingerprint(der): der for der in map(bytes, ders)}
+    now = timezone.now()
+    fresh = set(
+        Intermediate.objects.filter(sha256__in=given, used_at__gt=now - USED_EVERY).values_list(
+            "sha256", flat=True
+        )
+    )
     kept: list[str] = []
-    for der in ders:
+    for sha256, der in given.items():
         if len(kept) >= INTERMEDIATES_PER_MAIL:
             break
+        if sha256 in fresh:
+            kept.append(sha256)
+            continue
         try:
             facts = read(der)
         except NotACertificate:
@@ -82,8 +96,9 @@ def keep_intermediates(ders: Iterable[bytes], *, url: str = "") -> list[str]:
             },
         )
         kept.append(facts.sha256)
-    if kept:
-        Intermediate.objects.filter(sha256__in=kept).update(used_at=timezone.now())
+    used = set(kept) - fresh
+    if used:
+        Intermediate.objects.filter(sha256__in=used).update(used_at=now)
     return kept
 
 
