@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache, partial
 from typing import Any
 
 from django.db.models import Q
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.functional import SimpleLazyObject
 
 from webmail.accounts.models import User
 from webmail.compose.models import MOVING_STATES, WAITING_STATES, Outgoing, State
@@ -18,6 +20,16 @@ def outbox(request: HttpRequest) -> dict[str, Any]:
     user = getattr(request, "user", None)
     if not isinstance(user, User) or user.activated_at is None:
         return {"outbox_waiting": 0, "pending_undo": None}
+    # Read when a template asks for it: a fragment does without.
+    read = cache(partial(_on_the_way, user))
+    return {
+        "outbox_waiting": SimpleLazyObject(lambda: read()[0]),
+        "pending_undo": SimpleLazyObject(lambda: read()[1]),
+    }
+
+
+def _on_the_way(user: User) -> tuple[int, dict[str, Any] | None]:
+    """How many mails wait, and the youngest that can be called back."""
     now = timezone.now()
     mine = Outgoing.objects.filter(user=user)
     waiting = mine.filter(state__in=[*MOVING_STATES, *WAITING_STATES]).count()
@@ -37,4 +49,4 @@ def outbox(request: HttpRequest) -> dict[str, Any]:
             "undo_url": reverse("compose:undo", args=[youngest.pk]),
             "encrypted": youngest.will_encrypt,
         }
-    return {"outbox_waiting": waiting, "pending_undo": pending}
+    return waiting, pending

@@ -6,8 +6,9 @@ from typing import Any
 
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils.functional import SimpleLazyObject
 
-from webmail.accounts.models import MailAccount, User
+from webmail.accounts.models import User
 from webmail.mailbox import lists
 
 
@@ -16,23 +17,23 @@ def folders(request: HttpRequest) -> dict[str, Any]:
     user = getattr(request, "user", None)
     if not isinstance(user, User):
         return {"folders": []}
-    account = MailAccount.objects.filter(user=user).first()
-    if account is None:
-        return {"folders": []}
     match = request.resolver_match
     active = match.kwargs.get("folder_id") if match is not None else None
-    return {
-        "folders": [
-            {
-                "id": folder.pk,
-                "name": folder.label,
-                "role": folder.role,
-                "unread": folder.unread,
-                "total": folder.total,
-                "url": reverse("reading:folder", kwargs={"folder_id": folder.pk}),
-                "active": folder.pk == active,
-                "depth": 0 if folder.role else folder.depth,
-            }
-            for folder in lists.folders(account)
-        ]
-    }
+    # Read when a template asks for it: a fragment may do without.
+    return {"folders": SimpleLazyObject(lambda: _rail(user, active))}
+
+
+def _rail(user: User, active: int | None) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": folder.pk,
+            "name": folder.label,
+            "role": folder.role,
+            "unread": folder.unread,
+            "total": folder.total,
+            "url": reverse("reading:folder", kwargs={"folder_id": folder.pk}),
+            "active": folder.pk == active,
+            "depth": 0 if folder.role else folder.depth,
+        }
+        for folder in lists.folders(user)
+    ]

@@ -11,7 +11,7 @@ from webmail.mailbox.models import Folder, Message, Role
 from webmail.mailbox.search import Search, parse
 
 if TYPE_CHECKING:
-    from webmail.accounts.models import MailAccount
+    from webmail.accounts.models import User
 
 PAGE: Final = 50
 
@@ -81,17 +81,18 @@ def newer_than(folder: Folder, uid: int) -> QuerySet[Message]:
     return folder.messages.filter(uid__gt=uid, deleted=False).order_by(*_ORDER)
 
 
-def neighbours(message: Message) -> tuple[Message | None, Message | None]:
-    """The next newer and the next older mail of the same folder."""
-    same = Message.objects.filter(folder=message.folder_id, deleted=False).select_related("folder")
+def neighbours(message: Message) -> tuple[int | None, int | None]:
+    """UIDs of the next newer and the next older mail of the same folder."""
+    same = Message.objects.filter(folder=message.folder_id, deleted=False)
+    uids = same.values_list("uid", flat=True)
     moment, uid = message.internal_date, message.uid
     newer = (
-        same.filter(Q(internal_date__gt=moment) | Q(internal_date=moment, uid__gt=uid))
+        uids.filter(Q(internal_date__gt=moment) | Q(internal_date=moment, uid__gt=uid))
         .order_by("internal_date", "uid")
         .first()
     )
     older = (
-        same.filter(Q(internal_date__lt=moment) | Q(internal_date=moment, uid__lt=uid))
+        uids.filter(Q(internal_date__lt=moment) | Q(internal_date=moment, uid__lt=uid))
         .order_by("-internal_date", "-uid")
         .first()
     )
@@ -109,7 +110,7 @@ _ROLE_ORDER: Final = (
 )
 
 
-def folders(account: MailAccount) -> list[Folder]:
-    """The account's folders as a rail shows them: the known roles first, then by name."""
-    rows = Folder.objects.filter(account=account, selectable=True)
+def folders(user: User) -> list[Folder]:
+    """The folders of a person as a rail shows them: the known roles first, then by name."""
+    rows = Folder.objects.filter(account__user=user, selectable=True)
     return sorted(rows, key=lambda each: (_ROLE_ORDER.index(Role(each.role)), each.name.lower()))

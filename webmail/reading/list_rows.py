@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
@@ -61,9 +61,15 @@ def rows(
     holder: KeyHolderSession | None,
     selected: int | None = None,
     background: bool = False,
+    opened: Mapping[int, Summary] | None = None,
 ) -> list[Row]:
-    """Rows for ``messages``, in their order. ``background``: a poll must not keep unlocked."""
-    summaries = _open_summaries(messages, holder, background=background)
+    """Rows for ``messages``, in their order. ``background``: a poll must not keep unlocked.
+
+    ``opened``: what is known already of some of them, by primary key; the agent is not asked again.
+    """
+    known = opened or {}
+    waiting = [each for each in messages if each.pk not in known]
+    summaries = {**known, **_open_summaries(waiting, holder, background=background)}
     threads = _thread_counts(messages)
     usual = _usual_signers(messages, user)
     drafts = _draft_urls(messages, user)

@@ -141,6 +141,14 @@ class OpenedMessage:
     result: dict[str, Any] = field(repr=False)
 
     @property
+    def summary(self) -> summary.Summary | None:
+        """What a list row says of a mail that was decrypted just now; None for all others, of which
+        the row itself knows enough."""
+        if not _was_decrypted(self.message, self.result):
+            return None
+        return summary.Summary.of(self.result)
+
+    @property
     def encrypted(self) -> bool:
         return bool(self.encryption.get("encrypted")) or self.message.kind == Kind.ENCRYPTED
 
@@ -232,18 +240,21 @@ def _remember(holder: KeyHolderSession | None, message: Message, result: dict[st
     try:
         if not summary.is_sealed(message, result):
             summary.keep(message, summary.Summary.of(result))
-        elif (
-            holder is not None
-            and not _waits_for_unlock(result)
-            and result.get("bodies")
-            and not _sealed_lately(message)
-        ):
+        elif holder is not None and _was_decrypted(message, result) and not _sealed_lately(message):
             packed = summary.Summary.of(result).pack()
             sealed = agent_door.call(holder, "seal_fields", {"items": [packed]})["items"][0]
             summary.keep_sealed(message, sealed)
     except ProtocolError as error:
         logger.info("a summary was not kept: %s", error.code)
     judge.learn(message.folder.account, result)
+
+
+def _was_decrypted(message: Message, result: dict[str, Any]) -> bool:
+    return bool(
+        result.get("bodies")
+        and summary.is_sealed(message, result)
+        and not _waits_for_unlock(result)
+    )
 
 
 def _sealed_lately(message: Message) -> bool:
@@ -345,10 +356,10 @@ def earlier(user: User, sender: str, result: Mapping[str, Any]) -> History:
     verdict = result["verdict"]
     verified = verdict["state"] == "verified" and verdict.get("signer")
     signer = str(verdict["signer"]["fingerprint"]) if verified else ""
-    past = history.of(user.pk, sender)
-    if history.is_counted(
+    past, counted = history.of_mail(
         user.pk, sender, message_id=str(result["headers"].get("message_id") or ""), signer=signer
-    ):
+    )
+    if counted:
         if signer:
             past = replace(past, signed=max(past.signed - 1, 0))
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
@@ -18,6 +19,7 @@ from webmail.mailbox import imap, lists
 from webmail.mailbox.imap import MailServerError
 from webmail.mailbox.models import Folder, Message
 from webmail.mailbox.search import OPERATORS
+from webmail.mailbox.summary import Summary
 from webmail.reading import badges, frame
 from webmail.reading.list_rows import Row, rows, state_token
 from webmail.reading.open_message import OpenedMessage
@@ -25,6 +27,8 @@ from webmail.reading.open_message import OpenedMessage
 if TYPE_CHECKING:
     from webmail.accounts.models import User
     from webmail.agent.door import KeyHolderSession
+
+AUTHORITIES_REMEMBERED: Final = 200
 
 THREAD_LIMIT: Final = 100
 """Mails of one conversation listed beside the open one."""
@@ -117,15 +121,19 @@ def message_context(
 ) -> dict[str, Any]:
     """What ``reading/message.html`` has beside the list."""
     newer, older = lists.neighbours(message)
+    known = {} if opened.summary is None else {message.pk: opened.summary}
+    row = rows([message], user=user, holder=holder, selected=message.pk, opened=known)[0]
     blocked = frame.remote_blocked(opened)
     shown = request.GET.get("remote") == "1"
     return {
         "opened": opened,
-        "row": rows([message], user=user, holder=holder, selected=message.pk)[0],
+        "row": row,
         "urls": urls(message),
-        "newer_url": reverse("reading:message", kwargs=newer.address()) if newer else "",
-        "older_url": reverse("reading:message", kwargs=older.address()) if older else "",
-        "thread": thread(message, user=user, holder=holder),
+        "newer_url": _message_url(message.folder_id, newer),
+        "older_url": _message_url(message.folder_id, older),
+        "thread": (
+            thread(message, user=user, holder=holder, opened=known) if row.thread_count > 1 else []
+        ),
         "remote": {
             "blocked": blocked,
             "shown": shown,
@@ -135,6 +143,12 @@ def message_context(
         "encryption_words": encryption_words(opened.encryption),
         "back_to": request.get_full_path(),
     }
+
+
+def _message_url(folder_id: int, uid: int | None) -> str:
+    if uid is None:
+        return ""
+    return reverse("reading:message", kwargs={"folder_id": folder_id, "uid": uid})
 
 
 def urls(message: Message) -> dict[str, str]:
@@ -160,7 +174,13 @@ def urls(message: Message) -> dict[str, str]:
     }
 
 
-def thread(message: Message, *, user: User, holder: KeyHolderSession | None) -> list[Row]:
+def thread(
+    message: Message,
+    *,
+    user: User,
+    holder: KeyHolderSession | None,
+    opened: Mapping[int, Summary],
+) -> list[Row]:
     """The conversation in this folder, oldest first; [] when the mail stands alone."""
     if not message.thread_key:
         return []
@@ -173,7 +193,7 @@ def thread(message: Message, *, user: User, holder: KeyHolderSession | None) -> 
     )
     if len(found) < 2:
         return []
-    return rows(found, user=user, holder=holder, selected=message.pk)
+    return rows(found, user=user, holder=holder, selected=message.pk, opened=opened)
 
 
 REVOCATION_WORDS: Final = {
@@ -202,19 +222,24 @@ def certificate(opened: OpenedMessage) -> dict[str, Any] | None:
         "key": signer.get("key", ""),
         "not_before": badges.moment(signer.get("not_before")),
         "not_after": badges.moment(signer.get("not_after")),
-        "chain": [_subject(bytes(der)) for der in signer.get("chain") or []],
+        "chain": [
+            _subject(bytes(der)) or _("(unreadable certificate)")
+            for der in signer.get("chain") or []
+        ],
         "revocation": revocation,
         "revocation_words": REVOCATION_WORDS.get(revocation, REVOCATION_WORDS["unknown"])(),
         "pem_url": reverse("reading:certificate", kwargs=opened.message.address()),
     }
 
 
+@lru_cache(maxsize=AUTHORITIES_REMEMBERED)
 def _subject(der: bytes) -> str:
+    """Name of an authority, "" when it cannot be read. The same few vouch for most mail."""
     try:
         name = asn1_x509.Certificate.load(der).subject
         return str(name.native.get("common_name") or name.human_friendly)
     except (ValueError, TypeError, AttributeError):
-        return _("(unreadable certificate)")
+        return ""
 
 
 def encryption_words(encryption: Mapping[str, Any]) -> list[str]:
