@@ -114,9 +114,9 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     }
     # A file in tests too: in memory, SQLite locks whole tables between threads.
     DATABASES["default"]["TEST"] = {"NAME": str(STATE_DIR / "tests.sqlite3")}
-else:
-    DATABASES["default"]["CONN_MAX_AGE"] = 60
-    DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+# A connection per thread and not per request: opening one costs more than all that a page reads.
+DATABASES["default"]["CONN_MAX_AGE"] = 60
+DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- sign-in -----------------------------------------------------------------------------------
