@@ -62,7 +62,13 @@ app.conf.update(
     task_default_queue=AGENT_QUEUE_PREFIX + config.node,
     task_create_missing_queues=True,
     broker_connection_retry_on_startup=True,
-    broker_transport_options={"visibility_timeout": 120, "socket_keepalive": True},
+    broker_transport_options={
+        "visibility_timeout": 120,
+        "socket_keepalive": True,
+        # Redis would keep each request a second time until it is done, to give it to another relay
+        # after the visibility timeout: twice as long as a request is worth anything.
+        "ack_emulation": False,
+    },
     worker_hijack_root_logger=False,
     worker_enable_remote_control=False,
     timezone="UTC",
