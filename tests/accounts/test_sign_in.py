@@ -242,6 +242,7 @@ def test_unlocking_with_a_wrong_password_says_so_in_place(client_of_alice: Clien
     answer = post(client_of_alice, "/unlock/", {"password": WRONG}, **{"HX-Request": "true"})
     assert answer.status_code == 422
     assert answer.templates[0].name == "accounts/_unlock.html"
+    assert answer.context["error"]["sentence"] == "This is not your password."
     assert state_of(client_of_alice) == "locked"
 
 

@@ -60,6 +60,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if path == "/sample-body/":
             sandbox = "sandbox allow-popups; default-src 'none'; style-src 'unsafe-inline'"
             return self._send(200, BODY, "text/html", {"Content-Security-Policy": sandbox})
+        if path == "/mail/1/2/":  # a mail that the server fails at
+            return self._send(500, render("500").encode(), "text/html; charset=utf-8")
         name, _, language = path.strip("/").partition("/")
         if name not in PAGES:
             return self._send(204, b"", "text/plain")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
@@ -104,6 +106,19 @@ def test_the_identity_folds_to_one_line_and_stays_folded(visit: Visit) -> None:
     expect(page.locator("#identity-more")).not_to_be_visible()
     visit.open("message-failed")
     expect(page.locator("#identity-more")).to_be_visible()
+
+
+def test_a_mail_that_fails_to_open_says_so_and_offers_another_try(visit: Visit) -> None:
+    page = visit.open("list")
+    page.locator("#row-2 .row-link").click()
+    failed = page.locator("#reader .failed")
+    expect(failed.get_by_role("heading")).to_have_text("Something went wrong here.")
+    expect(failed.locator("code")).to_have_text("7f3a91c2")
+    expect(failed.get_by_text("Try again")).to_have_attribute("href", re.compile("/mail/1/2/$"))
+    assert page.locator("#reader header").count() == 0
+    page.context.set_offline(True)
+    page.locator("#row-3 .row-link").click()
+    expect(failed.get_by_role("heading")).to_have_text("The server does not answer.")
 
 
 def test_i_opens_how_it_was_checked(visit: Visit) -> None:

@@ -118,7 +118,7 @@ def open_vault(
     except ProtocolError as error:
         if error.code == ErrorCode.WRONG_PASSWORD:
             even_out(started)
-        raise refusal(error, way=way) from error
+        raise refusal(error, way=way, signed_in=request.user.is_authenticated) from error
     release_brakes(request, subject)
     return holder
 
@@ -157,13 +157,28 @@ def even_out(started: float) -> None:
     time.sleep(max(0.0, REFUSAL_SECONDS - (time.monotonic() - started)))
 
 
-def refusal(error: ProtocolError, *, way: str = "password") -> Refused:
-    """The agent's code as a sentence that does not tell an unknown name from a wrong secret."""
+def refusal(error: ProtocolError, *, way: str = "password", signed_in: bool = False) -> Refused:
+    """The agent's code as a sentence that does not tell an unknown name from a wrong secret.
+
+    ``signed_in``: nobody was asked for a name, hence the sentence speaks of the secret alone.
+    """
     if error.code == ErrorCode.RATE_LIMITED:
         return slow_down(15 * 60)
     if error.code != ErrorCode.WRONG_PASSWORD:
         sentence, hint = explain(error.code)
         return Refused("unavailable", sentence, hint)
+    if signed_in:
+        if way == "recovery":
+            return Refused(
+                "wrong",
+                _("This is not your recovery code."),
+                _("A code that was replaced by a newer one opens nothing any more."),
+            )
+        return Refused(
+            "wrong",
+            _("This is not your password."),
+            _("Check whether Caps Lock is on. With your recovery code you can set a new password."),
+        )
     if way == "recovery":
         return Refused(
             "wrong",

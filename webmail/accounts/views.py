@@ -247,7 +247,8 @@ def _change(
     except ProtocolError as error:
         if error.code == ErrorCode.WRONG_PASSWORD:
             sign_in_acts.even_out(started)
-        raise sign_in_acts.refusal(error, way=way) from error
+        known = request.user.is_authenticated
+        raise sign_in_acts.refusal(error, way=way, signed_in=known) from error
     sign_in_acts.release_brakes(request, subject)
     return str(result.get("recovery_code") or "")
 

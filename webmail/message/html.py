@@ -191,7 +191,7 @@ DOCUMENT: Final = """<!DOCTYPE html>
 <base target="_blank"><title></title>
 <style>
 html {{ color-scheme: light; }}
-body {{ margin: 0; padding: 12px 16px; background: #fff; color: #1b1f24;
+body {{ margin: 0; padding: 18px 22px 24px; background: #fff; color: #1b1f24;
   font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif;
   overflow-wrap: anywhere; }}
 img {{ max-width: 100%; height: auto; }}

@@ -15,6 +15,37 @@ const wide = () => matchMedia("(min-width: 1024px)").matches && document.documen
 
 history.replaceState({ message: document.body.dataset.view === "message" ? location.href : null }, "");
 
+let turns = 0;
+let arrived = false;
+let refusal = "";
+// A page of error is a whole document; only its words belong into the reader.
+reader.addEventListener("htmx:before:swap", (event) => {
+  const { ctx } = event.detail;
+  if (ctx.target !== reader) return;
+  arrived = ctx.text.includes("data-message");
+  if (arrived) return;
+  refusal = ctx.text;
+  event.preventDefault();
+});
+
+function showFailure(url) {
+  const failed = document.getElementById("reader-failed").content.cloneNode(true);
+  const page = new DOMParser().parseFromString(refusal, "text/html");
+  const words = page.querySelector("main h1");
+  if (words) {
+    failed.querySelector("[data-failed-sentence]").textContent = words.textContent;
+    failed.querySelector("[data-failed-hint]").textContent = page.querySelector("main h1 ~ p")?.textContent ?? "";
+  }
+  const number = page.getElementById("error-id");
+  if (number) {
+    failed.querySelector("[data-failed-number]").hidden = false;
+    failed.querySelector("[data-failed-number] code").textContent = number.textContent;
+  }
+  failed.querySelector("[data-failed-again]").href = url;
+  reader.replaceChildren(failed);
+  refresh();
+}
+
 export async function openMessage(url, { push = true, focus = !wide() } = {}) {
   const row = rows().find((each) => each.dataset.url === new URL(url, location.href).pathname);
   const wait = setTimeout(() => {
@@ -22,19 +53,27 @@ export async function openMessage(url, { push = true, focus = !wide() } = {}) {
     document.body.dataset.view = "message";
   }, BUSY_AFTER_MS);
   if (push) history.pushState({ message: url }, "", url);
+  const turn = ++turns;
+  arrived = false;
+  refusal = "";
   try {
     await fetchInto(reader, url);
+  } catch {
+    // Shown below, like an answer that is no message.
   } finally {
     clearTimeout(wait);
   }
+  if (turn !== turns) return; // another one was opened meanwhile
   document.body.dataset.view = "message";
+  if (!arrived) return showFailure(url);
   const opened = reader.querySelector("[data-message]");
-  if (!opened) return;
   document.title = `${opened.dataset.subject || reader.querySelector("h1")?.textContent || ""} – Sealpost`;
   reader.querySelector(".message-scroll")?.scrollTo(0, 0);
   row?.classList.remove("is-unread");
   refresh();
   if (focus) reader.focus({ preventScroll: true });
+  // The list may tell now what it could not before: its subject, who signed it.
+  if (row && !opened.querySelector("[data-unlock-form]")) document.dispatchEvent(new CustomEvent("sealpost:opened"));
 }
 
 export function showList({ push = true } = {}) {
