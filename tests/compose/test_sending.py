@@ -493,6 +493,17 @@ def test_the_sentence_tells_who_is_in_the_way(client: Client, mailbox: User) -> 
     assert match.recipients_state(mailbox.pk, [BOB])[0]["source"] == "own"
 
 
+def test_a_new_mail_begins_in_the_editor_and_a_plain_one_stays_plain(client: Client) -> None:
+    fresh = client.get("/compose/", secure=True)
+    assert fresh.context["draft"]["html"] == ""
+    saved: dict[str, Any] = {"draft": "", "version": 0}
+    for _turn in range(2):
+        fields = form(draft=saved["draft"], version=saved["version"], mode_plain="1")
+        saved = post(client, "/compose/save/", fields).json()
+    again = client.get(f"/compose/{saved['draft']}/", secure=True)
+    assert again.context["draft"]["html"] is None
+
+
 def test_suggestions_offer_colleagues(client: Client) -> None:
     answer = client.get("/compose/suggest/", {"q": "bo"}, secure=True)
     assert [each["address"] for each in answer.context["suggestions"]] == [BOB]

@@ -201,6 +201,16 @@ def resume(request: HttpRequest, folder_id: int, uid: int) -> HttpResponse:
     return HttpResponseRedirect(reverse("compose:draft", args=[row.pk]))
 
 
+def _markup(content: Content, row: Draft | None, written: Written | None) -> str | None:
+    """HTML for the editor; None for a mail that its writer chose to keep in plain text.
+
+    What nobody wrote in yet begins in the editor: its text becomes markup there.
+    """
+    if content.html is None and written is None and (row is None or row.version <= 1):
+        return ""
+    return content.html
+
+
 def _edit(
     request: HttpRequest,
     row: Draft | None,
@@ -229,7 +239,7 @@ def _edit(
             "version": row.version if row else 0,
             "subject": content.subject,
             "text": content.text,
-            "html": content.html,
+            "html": _markup(content, row, written),
             "from": content.sender.address,
             "saved_at": row.updated_at if row and row.version > 1 else None,
             "attachments": [_attachment(row, part) for part in parts if row is not None],

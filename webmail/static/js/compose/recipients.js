@@ -63,8 +63,9 @@ function make(field) {
 
   input.addEventListener("input", () => {
     sync();
-    if (/[,;\n]\s*$/.test(input.value)) {
-      input.value = input.value.replace(/[,;\n]\s*$/, "");
+    // A space ends a bare address; in a name it is only a space.
+    if (/[,;\n]\s*$/.test(input.value) || /^[^\s"<]+@[^\s"<]+\.[^\s"<]+\s$/.test(input.value)) {
+      input.value = input.value.replace(/[,;\s]+$/, "");
       box.take();
     } else suggest(box);
   });
