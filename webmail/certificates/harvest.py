@@ -37,15 +37,20 @@ class Harvested:
 NOTHING: Final = Harvested("")
 
 
-def consider(user_id: uuid.UUID | str, opened: dict[str, Any]) -> Harvested:
-    """Look at the result of ``open``: count it for continuity, learn its certificate."""
+def consider(
+    user_id: uuid.UUID | str, opened: dict[str, Any], *, counted: bool = False
+) -> Harvested:
+    """Look at the result of ``open``: count it for continuity, learn its certificate.
+
+    ``counted``: :func:`history.of_mail` has just said that this mail was.
+    """
     verdict, headers = opened["verdict"], opened["headers"]
     sender = _single_from(headers)
     if not sender:
         return NOTHING
     verified = verdict["state"] == "verified" and verdict["signer"] is not None
     new = False
-    if verdict["state"] in {"verified", "unsigned", "failed"}:
+    if not counted and verdict["state"] in {"verified", "unsigned", "failed"}:
         new = history.count(
             user_id,
             sender,

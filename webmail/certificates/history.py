@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Final
 
 from django.db import IntegrityError, transaction
-from django.db.models import Exists, F, OuterRef
+from django.db.models import F
 
 from webmail.certificates.facts import address_key
 from webmail.certificates.models import Correspondent, SeenMail
@@ -44,22 +44,25 @@ class History:
 
 def of(user_id: uuid.UUID | str, address: str) -> History:
     """The history of ``address``; all zero for one never seen."""
-    return _read(
-        Correspondent.objects.filter(user_id=user_id, address=address_key(address)).first()
-    )
+    return _history(_row_of(user_id, address))
 
 
 def of_mail(
     user_id: uuid.UUID | str, address: str, *, message_id: str, signer: str
 ) -> tuple[History, bool]:
     """The history of ``address``, and whether this very mail is among those it counts."""
-    this = SeenMail.objects.filter(correspondent=OuterRef("pk"), digest=_digest(message_id, signer))
-    rows = Correspondent.objects.filter(user_id=user_id, address=address_key(address))
-    row = rows.annotate(is_counted=Exists(this)).first()
-    return _read(row), row is not None and row.is_counted
+    row = _row_of(user_id, address)
+    if row is None:
+        return History(), False
+    seen = SeenMail.objects.filter(correspondent=row.pk, digest=_digest(message_id, signer))
+    return _history(row), seen.exists()
 
 
-def _read(row: Correspondent | None) -> History:
+def _row_of(user_id: uuid.UUID | str, address: str) -> Correspondent | None:
+    return Correspondent.objects.filter(user_id=user_id, address=address_key(address)).first()
+
+
+def _history(row: Correspondent | None) -> History:
     if row is None:
         return History()
     return History(
@@ -84,15 +87,6 @@ def usual_signers(user_id: uuid.UUID | str, addresses: Iterable[str]) -> set[str
     }
 
 
-def is_counted(user_id: uuid.UUID | str, address: str, *, message_id: str, signer: str) -> bool:
-    """Whether this very mail was counted."""
-    return SeenMail.objects.filter(
-        correspondent__user_id=user_id,
-        correspondent__address=address_key(address),
-        digest=_digest(message_id, signer),
-    ).exists()
-
-
 def _digest(message_id: str, signer: str) -> str:
     return hashlib.sha256(f"{message_id}\0{signer}".encode()).hexdigest()[:32]
 
@@ -105,7 +99,7 @@ def count(
     Returns whether it was new. Opening the same mail again changes nothing.
     """
     key = address_key(address)
-    if not key or is_counted(user_id, key, message_id=message_id, signer=signer):
+    if not key or of_mail(user_id, key, message_id=message_id, signer=signer)[1]:
         return False
     digest = _digest(message_id, signer)
     with transaction.atomic():

@@ -20,10 +20,11 @@ def folders(request: HttpRequest) -> dict[str, Any]:
     match = request.resolver_match
     active = match.kwargs.get("folder_id") if match is not None else None
     # Read when a template asks for it: a fragment may do without.
-    return {"folders": SimpleLazyObject(lambda: _rail(user, active))}
+    return {"folders": SimpleLazyObject(lambda: rail(user, active))}
 
 
-def _rail(user: User, active: int | None) -> list[dict[str, Any]]:
+def rail(user: User, active: int | None) -> list[dict[str, Any]]:
+    """The folders of a person; ``active`` is the one that is shown."""
     return [
         {
             "id": folder.pk,

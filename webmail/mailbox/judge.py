@@ -88,10 +88,13 @@ def record(account: MailAccount, message: Message, opened: dict[str, Any]) -> No
     learn(account, opened)
 
 
-def learn(account: MailAccount, opened: dict[str, Any]) -> None:
-    """Offer the signer's certificate for use, and ask for revocation data that is missing."""
+def learn(account: MailAccount, opened: dict[str, Any], *, counted: bool = False) -> None:
+    """Offer the signer's certificate for use, and ask for revocation data that is missing.
+
+    ``counted``: as in :func:`harvest.consider`.
+    """
     try:
-        harvest.consider(account.user_id, opened)
+        harvest.consider(account.user_id, opened, counted=counted)
     except ProtocolError as error:
         # A mail can be read although its certificate could not be looked at just now.
         logger.info("a certificate was not considered: %s", error.code)

@@ -62,15 +62,18 @@ def rows(
     selected: int | None = None,
     background: bool = False,
     opened: Mapping[int, Summary] | None = None,
+    threads: Mapping[tuple[int, str], int] | None = None,
 ) -> list[Row]:
     """Rows for ``messages``, in their order. ``background``: a poll must not keep unlocked.
 
     ``opened``: what is known already of some of them, by primary key; the agent is not asked again.
+    ``threads``: :func:`thread_counts` of them, when it is known.
     """
     known = opened or {}
     waiting = [each for each in messages if each.pk not in known]
     summaries = {**known, **_open_summaries(waiting, holder, background=background)}
-    threads = _thread_counts(messages)
+    if threads is None:
+        threads = thread_counts(messages)
     usual = _usual_signers(messages, user)
     drafts = _draft_urls(messages, user)
     return [
@@ -118,7 +121,8 @@ def _open_summaries(
     return {key: value for key, value in found.items() if value is not None}
 
 
-def _thread_counts(messages: Sequence[Message]) -> Counter[tuple[int, str]]:
+def thread_counts(messages: Sequence[Message]) -> Counter[tuple[int, str]]:
+    """How many mails each conversation of ``messages`` has in its folder."""
     keys = {each.thread_key for each in messages if each.thread_key}
     folders = {each.folder_id for each in messages}
     counted = (
@@ -164,7 +168,7 @@ def _row(
     message: Message,
     opened: Summary | None,
     *,
-    threads: Counter[tuple[int, str]],
+    threads: Mapping[tuple[int, str], int],
     usual: frozenset[str],
     draft_url: str,
     selected: bool,

@@ -180,10 +180,10 @@ def open_message(
     result, by_owner = _ask(holder, user, message, raw)
     if _waits_for_unlock(result) and holder is None and message.kind == Kind.ENCRYPTED:
         return locked(message)
-    opened = lay_out(user, message, result)  # before this mail itself becomes history
+    past, counted = earlier(user, result)  # before this mail itself becomes history
     if learn:
-        _remember(holder if by_owner else None, message, result)
-    return opened
+        _remember(holder if by_owner else None, message, result, counted=counted)
+    return lay_out(message, result, past)
 
 
 def open_part(
@@ -235,7 +235,9 @@ def _waits_for_unlock(result: dict[str, Any]) -> bool:
     )
 
 
-def _remember(holder: KeyHolderSession | None, message: Message, result: dict[str, Any]) -> None:
+def _remember(
+    holder: KeyHolderSession | None, message: Message, result: dict[str, Any], *, counted: bool
+) -> None:
     """Row summary, the signer's certificate, missing revocation data."""
     try:
         if not summary.is_sealed(message, result):
@@ -246,7 +248,7 @@ def _remember(holder: KeyHolderSession | None, message: Message, result: dict[st
             summary.keep_sealed(message, sealed)
     except ProtocolError as error:
         logger.info("a summary was not kept: %s", error.code)
-    judge.learn(message.folder.account, result)
+    judge.learn(message.folder.account, result, counted=counted)
 
 
 def _was_decrypted(message: Message, result: dict[str, Any]) -> bool:
@@ -265,13 +267,12 @@ def _sealed_lately(message: Message) -> bool:
 # --------------------------------------------------------------------------- layout
 
 
-def lay_out(user: User, message: Message, result: dict[str, Any]) -> OpenedMessage:
-    """The agent's answer as a page shows it."""
+def lay_out(message: Message, result: dict[str, Any], past: History) -> OpenedMessage:
+    """The agent's answer as a page shows it. ``past``: what was known of the sender before."""
     verdict = result["verdict"]
     head = result["headers"]
     senders = _mailboxes(head.get("from"))
-    sender = addresses.normalise(senders[0].address) if len(senders) == 1 else ""
-    past = earlier(user, sender, result)
+    sender = _only(senders)
     bodies, alternatives = _bodies(message, result)
     notices = [badges.notice(each["code"], each.get("params")) for each in result["notices"]]
     if verdict["state"] != "verified":
@@ -349,10 +350,11 @@ def closed(message: Message) -> OpenedMessage:
     return replace(locked(message), subject=message.subject)
 
 
-def earlier(user: User, sender: str, result: Mapping[str, Any]) -> History:
-    """What the owner's mail knows of ``sender``, this mail aside (it may be counted already)."""
+def earlier(user: User, result: Mapping[str, Any]) -> tuple[History, bool]:
+    """What the owner's mail knows of the sender, this mail aside, and whether it is counted."""
+    sender = _only(_mailboxes(result["headers"].get("from")))
     if not sender:
-        return History()
+        return History(), False
     verdict = result["verdict"]
     verified = verdict["state"] == "verified" and verdict.get("signer")
     signer = str(verdict["signer"]["fingerprint"]) if verified else ""
@@ -364,7 +366,12 @@ def earlier(user: User, sender: str, result: Mapping[str, Any]) -> History:
             past = replace(past, signed=max(past.signed - 1, 0))
         else:
             past = replace(past, unsigned=max(past.unsigned - 1, 0))
-    return past
+    return past, counted
+
+
+def _only(senders: list[Mailbox]) -> str:
+    """The address of the one sender; "" when there are several, or none."""
+    return addresses.normalise(senders[0].address) if len(senders) == 1 else ""
 
 
 def _mailboxes(found: Any) -> list[Mailbox]:

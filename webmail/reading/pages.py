@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
@@ -16,12 +16,13 @@ from django.utils.translation import gettext as _
 from crypto_agent.protocol import ProtocolError
 from webmail.agent.sentences import explain as explain_agent
 from webmail.mailbox import imap, lists
+from webmail.mailbox.context import rail
 from webmail.mailbox.imap import MailServerError
 from webmail.mailbox.models import Folder, Message
 from webmail.mailbox.search import OPERATORS
 from webmail.mailbox.summary import Summary
 from webmail.reading import badges, frame
-from webmail.reading.list_rows import Row, rows, state_token
+from webmail.reading.list_rows import Row, rows, state_token, thread_counts
 from webmail.reading.open_message import OpenedMessage
 
 if TYPE_CHECKING:
@@ -111,26 +112,66 @@ def list_context(
     }
 
 
+class Beside:
+    """What is around a mail, whatever is in it. Read once, when it is asked for or when there is
+    time to spare."""
+
+    def __init__(self, message: Message, user: User) -> None:
+        self.message = message
+        self.user = user
+
+    def read(self) -> None:
+        _ = self.folders, self.threads, self._neighbours
+
+    @cached_property
+    def folders(self) -> list[dict[str, Any]]:
+        return rail(self.user, self.message.folder_id)
+
+    @cached_property
+    def threads(self) -> Mapping[tuple[int, str], int]:
+        return thread_counts([self.message])
+
+    @cached_property
+    def _neighbours(self) -> tuple[int | None, int | None]:
+        return lists.neighbours(self.message)
+
+    @property
+    def newer_url(self) -> str:
+        return _message_url(self.message.folder_id, self._neighbours[0])
+
+    @property
+    def older_url(self) -> str:
+        return _message_url(self.message.folder_id, self._neighbours[1])
+
+
 def message_context(
     request: HttpRequest,
     message: Message,
     opened: OpenedMessage,
+    beside: Beside,
     *,
     user: User,
     holder: KeyHolderSession | None,
 ) -> dict[str, Any]:
     """What ``reading/message.html`` has beside the list."""
-    newer, older = lists.neighbours(message)
     known = {} if opened.summary is None else {message.pk: opened.summary}
-    row = rows([message], user=user, holder=holder, selected=message.pk, opened=known)[0]
+    row = rows(
+        [message],
+        user=user,
+        holder=holder,
+        selected=message.pk,
+        opened=known,
+        threads=beside.threads,
+    )[0]
     blocked = frame.remote_blocked(opened)
     shown = request.GET.get("remote") == "1"
     return {
         "opened": opened,
         "row": row,
         "urls": urls(message),
-        "newer_url": _message_url(message.folder_id, newer),
-        "older_url": _message_url(message.folder_id, older),
+        "folders": beside.folders,
+        "newer_url": beside.newer_url,
+        "older_url": beside.older_url,
         "thread": (
             thread(message, user=user, holder=holder, opened=known) if row.thread_count > 1 else []
         ),

@@ -27,7 +27,7 @@ from crypto_agent.protocol import ProtocolError
 from webmail.accounts.gates import is_fragment, locked_answer, signed_in
 from webmail.accounts.models import MailAccount, User
 from webmail.accounts.request import ours
-from webmail.agent.door import KeyHolderSession
+from webmail.agent.door import KeyHolderSession, meanwhile
 from webmail.mailbox import actions, fetch, imap, sync
 from webmail.mailbox.imap import MailServerError
 from webmail.mailbox.models import Folder, Message, Role
@@ -252,19 +252,22 @@ def message(request: HttpRequest, folder_id: int, uid: int) -> HttpResponse:
             query=request.GET.get("q", "").strip(),
             selected=row.pk,
         )
+    beside = pages.Beside(row, person(request))
     try:
-        opened = opened_or_locked(request, row, learn=True)
+        with meanwhile(beside.read):
+            opened = opened_or_locked(request, row, learn=True)
         if not opened.locked and not row.seen:
             _mark_read(row)
         context |= pages.message_context(
-            request, row, opened, user=person(request), holder=holder_of(request)
+            request, row, opened, beside, user=person(request), holder=holder_of(request)
         )
         context.setdefault("list_url", pages.list_url(row.folder, number=1, query=""))
         context.setdefault("folder", {"id": row.folder_id, "name": row.folder.label})
     except (MailServerError, ProtocolError) as error:
         if isinstance(error, MailServerError) and error.code in {"missing", "changed"}:
             _sync_quietly(row.folder, seconds=POLL_SYNC_SECONDS)
-        context = _closed_context(request, row) | context | {"error": pages.error_of(error)}
+        context = _closed_context(request, row, beside) | context
+        context |= {"error": pages.error_of(error)}
         context |= {"opened": closed(row)}
         status = 404 if getattr(error, "code", "") == "missing" else 503
     template = "reading/_message.html" if fragment else "reading/message.html"
@@ -273,10 +276,10 @@ def message(request: HttpRequest, folder_id: int, uid: int) -> HttpResponse:
     return response
 
 
-def _closed_context(request: HttpRequest, row: Message) -> dict[str, Any]:
+def _closed_context(request: HttpRequest, row: Message, beside: pages.Beside) -> dict[str, Any]:
     """A mail that cannot be opened now: what the list knows of it."""
     context = pages.message_context(
-        request, row, closed(row), user=person(request), holder=holder_of(request)
+        request, row, closed(row), beside, user=person(request), holder=holder_of(request)
     )
     return context | {
         "list_url": pages.list_url(row.folder, number=1, query=""),
