@@ -70,6 +70,11 @@ app.conf.update(
             "schedule": 30,
             "options": {"expires": 30},
         },
+        "forget-ended-sign-ins": {
+            "task": "webmail.accounts.forget_ended",
+            "schedule": 3600,
+            "options": {"expires": 3600},
+        },
         "sweep-nodes": {
             "task": "webmail.agent.tasks.sweep_nodes",
             "schedule": 60,

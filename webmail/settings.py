@@ -135,6 +135,7 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 LOGIN_URL = "accounts:sign_in"
 LOGIN_REDIRECT_URL = "reading:home"
+SESSION_ENGINE = "webmail.accounts.session_store"
 SESSION_COOKIE_NAME = "__Host-sealpost"
 SESSION_COOKIE_SECURE = True
 SESSION_COOKIE_HTTPONLY = True
