@@ -113,6 +113,7 @@ class Demo:
         for address, name in PEOPLE.items():
             link = self.invite(address, name)
             if address == DANA:
+                (self.state / "invitation").touch(mode=0o600)
                 (self.state / "invitation").write_text(link)
             else:
                 self.accept(link)

@@ -32,7 +32,6 @@ def remembered_ports(state: Path) -> dict[str, int]:
     if path.exists():
         ports: dict[str, int] = json.loads(path.read_text())
         return ports
-    state.mkdir(parents=True, exist_ok=True)
     ports = dict(zip(PORT_NAMES, free_ports(len(PORT_NAMES)), strict=True))
     path.write_text(json.dumps(ports))
     return ports
@@ -53,6 +52,9 @@ class Sealpost:
         caller: Mapping[str, str] = os.environ,
     ) -> None:
         self.state = state.resolve()
+        self.state.mkdir(parents=True, exist_ok=True)
+        # Not 0700: under root, the mail server is another user and passes through to its folder.
+        self.state.chmod(0o711)
         self.port = port
         self.origin = f"http://localhost:{port}"
         self.ports = remembered_ports(self.state)

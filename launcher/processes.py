@@ -15,6 +15,8 @@ from typing import TypedDict
 STOP_SECONDS = 10.0
 RESTART_PAUSE_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0)
 """A process that ends by itself is started again after these pauses, the last one for ever."""
+UMASK = 0o077
+"""Database, logs and sockets are for the user who runs Sealpost, and for nobody else here."""
 CALM_SECONDS = 60.0
 """A process that ran this long is taken to be well: its pauses start again at the shortest."""
 
@@ -42,7 +44,7 @@ class Process:
     restart_at: float = 0.0
 
     def start(self) -> None:
-        self.log.parent.mkdir(parents=True, exist_ok=True)
+        self.log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self.popen = subprocess.Popen(
                 self.command,
@@ -51,6 +53,7 @@ class Process:
                 stderr=subprocess.STDOUT,
                 env=dict(self.environment),
                 start_new_session=True,  # a Ctrl-C in the terminal is for the launcher to handle
+                umask=UMASK,
                 **self.run_as,
             )
         self.started_at = time.monotonic()
@@ -107,6 +110,7 @@ class Launcher:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             check=False,
+            umask=UMASK,
         )
         if done.returncode != 0:
             words = (done.stderr or done.stdout).decode("utf-8", "replace").strip().splitlines()
