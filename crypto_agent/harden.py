@@ -15,6 +15,7 @@ import os
 import resource
 import signal
 import struct
+import sys
 import tempfile
 from collections.abc import Iterable
 from typing import Final
@@ -68,8 +69,40 @@ _DESCRIPTORS_END: Final = 1 << 20
 _PROT_EXEC: Final = 4
 
 
+_TUNABLES: Final = "glibc.malloc.perturb=255:glibc.malloc.tcache_count=0"
+"""What is freed is filled with 0xFF, what is allocated with 0. glibc before 2.41 does not fill what
+goes to its per-thread cache, so there is none."""
+
+
 class HardeningError(Exception):
     """The process may not take a key."""
+
+
+def overwrite_freed_memory() -> None:
+    """Run this program again, as the same process, with a malloc that overwrites what it frees.
+
+    OpenSSL and the libraries around it copy passwords into buffers that they free as they are. The
+    C library reads the setting when a program starts, hence the second start. Returns in the second
+    one, and where there is no such C library.
+    """
+    if os.environ.get("GLIBC_TUNABLES") == _TUNABLES:
+        return
+    os.environ["GLIBC_TUNABLES"] = _TUNABLES
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - ourselves
+
+
+def overwrites_freed_memory() -> str:
+    """ "on" when freed memory was seen to be overwritten, else what is missing."""
+    size = 256
+    _libc.malloc.restype = ctypes.c_void_p
+    block = ctypes.c_void_p(_libc.malloc(size))
+    ctypes.memset(block, 1, size)
+    _libc.free(block)
+    # The first octets of a freed block are the allocator's own.
+    assert block.value is not None
+    if 1 in ctypes.string_at(block.value + size // 2, size // 2):
+        return "not available (the C library does not overwrite freed memory)"
+    return "on"
 
 
 def _prctl(option: int, value: int) -> str:
@@ -234,7 +267,10 @@ def harden_parent(*, memory_mb: int) -> dict[str, str]:
     From here on no path can be opened. Measure → "on", or why it is not. Raises HardeningError
     when no key may be taken.
     """
-    measures = {"memory limit": _limit_memory(memory_mb)}
+    measures = {
+        "memory limit": _limit_memory(memory_mb),
+        "overwriting freed memory": overwrites_freed_memory(),
+    }
     # NO_NEW_PRIVS: no set-uid program can raise us; also what lets us install the filters.
     measures["no new privileges"] = _prctl(_PR_SET_NO_NEW_PRIVS, 1)
     # MDWE: memory that was writable never becomes executable (kernel 6.3).

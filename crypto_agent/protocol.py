@@ -253,9 +253,13 @@ class ProtocolError(Exception):
 # --------------------------------------------------------------------------- packing
 
 
+_PACK_BUFFER_BYTES: Final = 4096
+"""Grows when needed. The library's own choice, 256 KiB, would cost each agent as much memory."""
+
+
 def pack(value: Any) -> bytes:
     """Serialise plain values (None, bool, int, float, str, bytes, list, dict) as MessagePack."""
-    packed: bytes = msgpack.packb(value, use_bin_type=True)
+    packed: bytes = msgpack.Packer(use_bin_type=True, buf_size=_PACK_BUFFER_BYTES).pack(value)
     return packed
 
 

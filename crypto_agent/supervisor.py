@@ -744,6 +744,7 @@ def write_state(folder: Path, name: str, sealed: bytes) -> None:
 
 
 def main() -> int:
+    harden.overwrite_freed_memory()
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import subprocess
 import sys
 from collections.abc import Callable
@@ -182,6 +183,18 @@ def test_a_living_agent_has_given_up_what_it_says(node: AgentNode) -> None:
     for name in ("Max core file size", "Max file size"):
         line = next(line for line in limits.splitlines() if line.startswith(name))
         assert line.removeprefix(name).split()[:2] == ["0", "0"]
+
+
+def test_what_the_nodes_processes_free_is_overwritten(node: AgentNode) -> None:
+    """Control: a Python that was started like any other leaves it as it was."""
+    look = "from crypto_agent.harden import overwrites_freed_memory as look; print(look())"
+    plain = {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES"}
+    said = subprocess.run(
+        [sys.executable, "-c", look], env=plain, capture_output=True, text=True, check=True
+    )
+    assert said.stdout.startswith("not available")
+    if platform.libc_ver()[0] == "glibc":
+        assert status(node)["hardening"]["overwriting freed memory"] == "on"
 
 
 def held(pid: int) -> list[str]:

@@ -400,7 +400,7 @@ def test_status_tells_what_runs_and_what_protects(node: AgentNode) -> None:
     assert set(said["services"]) == {"verifier", "authority", "timestamp", "postmaster"}
     assert set(said["hardening"]) == {
         "memory limit", "no new privileges", "memory deny write execute", "landlock", "no dumps",
-        "own user id", "swap", "seccomp",
+        "own user id", "swap", "seccomp", "overwriting freed memory",
     }  # fmt: skip
 
 
