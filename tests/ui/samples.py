@@ -470,7 +470,8 @@ def compose(**changes: Any) -> dict[str, Any]:
 
 def compose_clear() -> dict[str, Any]:
     context = compose(
-        notice="The mail you answer was encrypted: its text only leaves encrypted.",
+        notice="The original was encrypted to you: its text only leaves encrypted.",
+        notice_tone="neutral",
         ask={
             "code": "clear",
             "sentence": "Not encrypted: no certificate for dana@far.example.",

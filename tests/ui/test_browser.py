@@ -182,6 +182,30 @@ def test_rich_text_is_written_in_a_frame_and_kept_as_text_too(visit: Visit) -> N
     assert visit.complaints == []
 
 
+def test_what_is_typed_while_the_editor_loads_stands_in_it(visit: Visit) -> None:
+    page = visit.page
+    page.goto(f"{visit.address}/compose", wait_until="commit")
+    expect(page.locator("#field-text")).to_be_focused()
+    page.keyboard.type("Typed at once, ", delay=15)
+    editor = page.frame_locator("iframe.editor-frame").locator("#editor")
+    expect(editor).to_contain_text("Typed at once, Dear Ana")
+    expect(page.locator(".editor.is-rich")).to_be_visible()
+    page.keyboard.type("and more. ")
+    expect(editor).to_contain_text("Typed at once, and more. Dear Ana")
+    expect(page.locator("#field-text")).to_have_value(
+        re.compile(r"^Typed at once, and more\. Dear Ana")
+    )
+    assert "<b>thank you</b>" in page.locator("[data-html]").input_value()
+
+
+def test_keys_rest_while_another_page_is_on_its_way(visit: Visit) -> None:
+    page = visit.open("list")
+    page.locator("#row-1").focus()
+    page.evaluate("dispatchEvent(new Event('beforeunload'))")
+    page.keyboard.press("e")
+    expect(page.locator("#row-1")).to_be_visible()
+
+
 def test_the_editor_cannot_reach_the_page_and_drops_scripts(visit: Visit) -> None:
     page = visit.open("compose")
     expect(page.frame_locator("iframe.editor-frame").locator("#editor")).to_contain_text("Ana")

@@ -226,8 +226,10 @@ def _edit(
 ) -> HttpResponse:
     user = _user(request)
     wanted = written.protection if written is not None else "encrypt"
+    tone = "amber"
     if not notice and about.encrypted:
-        notice = _("The mail you answer was encrypted: its text only leaves encrypted.")
+        tone = "neutral"
+        notice = _("The original was encrypted to you: its text only leaves encrypted.")
     if not notice and any(part.size == 0 for part in parts):
         notice = _("One attachment is empty.")
     lists = {name: forms.show(getattr(content, name)) for name in ("to", "cc", "bcc")}
@@ -262,6 +264,7 @@ def _edit(
         "quote": None,
         "replying_to": _replying_to(user, about),
         "notice": notice,
+        "notice_tone": tone,
         "undo_seconds": user.undo_send_seconds,
         "limits": {"bytes": drafts.ATTACHMENTS_BYTES, "words": "25 MB"},
         "error": error,

@@ -82,19 +82,13 @@
     link: (address) => (address ? editor.makeLink(address) : editor.removeLink()),
     image: (source) => editor.insertImage(source, {}),
     focus: () => editor.focus(),
-    start: () => {
-      editor.focus();
-      editor.moveCursorToStart();
-    },
   };
 
   function receive({ data }) {
     if (data.type === "theme") document.documentElement.dataset.theme = data.theme;
-    if (data.type === "set") {
-      editor.setHTML(data.html);
-      last = editor.getHTML();
-      tellHeight();
-    }
+    if (data.type === "typed" && data.text) editor.insertPlainText(data.text, false);
+    if (data.type === "set") editor.setHTML(data.html);
+    if (data.type === "typed" || data.type === "set") tellContent();
     if (data.type === "command" && Object.hasOwn(COMMANDS, data.name)) {
       COMMANDS[data.name](data.value);
       tellState();
@@ -150,6 +144,8 @@
       press.stopImmediatePropagation();
       port.postMessage({ type: "key", key });
     }, true);
+    // A frame that gets the focus gives it to its text, before the next key arrives.
+    addEventListener("focus", () => document.activeElement === root || editor.focus());
     port.onmessage = receive;
     new ResizeObserver(tellHeight).observe(root);
     port.postMessage({ type: "ready", text: plain(root).replace(/\n{3,}/g, "\n\n").trimEnd() });

@@ -7,6 +7,7 @@ const dialog = document.querySelector("[data-shortcuts-dialog]");
 const handlers = new Map();
 let on = recall("shortcuts") !== "off";
 let waitsForSecond = 0;
+let leavesUntil = 0;
 
 /** `key` as typed ("#", "j", "Shift+I"); the handler returns false when it does not apply. */
 export function bind(key, handler) {
@@ -49,7 +50,11 @@ function name(event) {
   return event.key;
 }
 
+// Another page is on its way: what is typed now is meant for that one. A download only looks like it.
+addEventListener("beforeunload", () => (leavesUntil = performance.now() + 3000));
+
 document.addEventListener("keydown", (event) => {
+  if (performance.now() < leavesUntil) return;
   if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
   if (event.target.closest("input:not([type=checkbox],[type=radio]), textarea, select, [contenteditable], dialog")) return;
   const single = event.key.length === 1;

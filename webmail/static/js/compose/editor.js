@@ -9,10 +9,13 @@ const bar = box.querySelector("[data-editor-bar]");
 const toggle = box.querySelector("[data-toggle-plain]");
 const linkRow = box.querySelector("[data-link-row]");
 const MIN_HEIGHT = 300;
+const PAUSE_MS = 400;
 
 let port = null;
 let hooks = {};
 let frame = null;
+let began = area.defaultValue;
+let typedAt = -Infinity;
 
 const theme = () => {
   const chosen = document.documentElement.dataset.theme;
@@ -53,7 +56,7 @@ function open() {
     channel.port1.onmessage = receive;
     const root = document.documentElement;
     frame.contentWindow.postMessage(
-      { type: "open", html: html.value || toHtml(area.value), label: box.dataset.label, theme: theme(), lang: root.lang, dir: root.dir },
+      { type: "open", html: html.value || toHtml(began), label: box.dataset.label, theme: theme(), lang: root.lang, dir: root.dir },
       "*",
       [channel.port2],
     );
@@ -61,7 +64,21 @@ function open() {
   };
   addEventListener("message", hello);
   box.querySelector("[data-editor-rich]").replaceChildren(frame);
+  box.classList.add("is-opening");
+}
+
+/** The frame takes over from the textarea, in which one may have been typing meanwhile. A key pressed
+ * while the focus moves would be lost, so it moves in a pause. */
+function takeOver() {
+  if (!port) return;
+  if (performance.now() - typedAt < PAUSE_MS) return void setTimeout(takeOver, PAUSE_MS / 4);
+  const text = area.value;
+  const focused = document.activeElement === area;
   box.classList.add("is-rich");
+  box.classList.remove("is-opening");
+  if (focused) frame.focus();
+  if (text.endsWith(began)) tell({ type: "typed", text: text.slice(0, text.length - began.length) });
+  else tell({ type: "set", html: toHtml(text) });
 }
 
 function close() {
@@ -69,7 +86,7 @@ function close() {
   port = null;
   frame?.remove();
   frame = null;
-  box.classList.remove("is-rich");
+  box.classList.remove("is-rich", "is-opening");
 }
 
 function receive({ data }) {
@@ -91,7 +108,7 @@ function receive({ data }) {
     if (data.key === "link") askLink();
     if (data.key === "leave") form.querySelector("[data-send]").focus();
   }
-  if (data.type === "ready" && form.elements.to.value && !form.querySelector(".ask")) tell({ type: "command", name: "start" });
+  if (data.type === "ready") takeOver();
 }
 
 function askLink() {
@@ -139,6 +156,8 @@ linkRow.addEventListener("keydown", (event) => {
   if (event.key === "Escape") linkRow.hidden = true;
 });
 
+area.addEventListener("input", () => (typedAt = performance.now()));
+
 toggle.addEventListener("click", () => {
   const plain = toggle.getAttribute("aria-pressed") !== "true";
   toggle.setAttribute("aria-pressed", String(plain));
@@ -147,7 +166,11 @@ toggle.addEventListener("click", () => {
     close();
     html.value = "";
     area.focus();
-  } else open();
+  } else {
+    began = area.value;
+    area.focus();
+    open();
+  }
   if (!plain) tools.forEach((tool, index) => (tool.tabIndex = index ? -1 : 0));
   hooks.changed?.();
 });
@@ -158,6 +181,8 @@ new MutationObserver(() => tell({ type: "theme", theme: theme() })).observe(docu
 export const editor = {
   start(given) {
     hooks = given;
+    if (area.value === began) area.setSelectionRange(0, 0);
+    else typedAt = performance.now();
     if (modePlain.value !== "1") open();
     else tools.forEach((tool) => (tool.tabIndex = tool === toggle ? 0 : -1));
   },
