@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from django import forms
 from django.conf import settings
@@ -10,13 +10,20 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
 from webmail.accounts import discovery, provision
-from webmail.accounts.models import MailAccount, User, validate_tls_for_host
+from webmail.accounts.models import (
+    MailAccount,
+    User,
+    validate_master,
+    validate_tls_for_host,
+)
 
 if TYPE_CHECKING:
     UserForm = forms.ModelForm[User]
     MailAccountForm = forms.ModelForm[MailAccount]
 else:
     UserForm = MailAccountForm = forms.ModelForm
+
+SERVERS: Final = frozenset({"imap_host", "imap_port", "smtp_host", "smtp_port"})
 
 _SERVER_HELP = _(
     "Leave empty to let Sealpost find it. Or type it, like implicit://imap.example.org:993 or "
@@ -85,7 +92,21 @@ class AddPersonForm(UserForm):
             raise ValidationError(
                 _("No master user is set. Set SEALPOST_IMAP_MASTER_USER, or give a password.")
             )
+        if cleaned.get("use_master"):
+            self._check_master("imap", cleaned.get("imap"), settings.IMAP_DEFAULT)
+            self._check_master("smtp", cleaned.get("smtp"), settings.SMTP_DEFAULT)
         return cleaned
+
+    def _check_master(
+        self, kind: discovery.Kind, typed: discovery.Server | None, default: str
+    ) -> None:
+        host, port = "", 0
+        if typed is not None:
+            host, port = typed.host, typed.port
+        elif default:
+            host, port, _tls = discovery.parse_server(default, kind)
+        user = str(self.cleaned_data.get("mail_user") or "").strip()
+        validate_master(kind, host, port, user, self.cleaned_data.get("addresses") or ())
 
     def wanted(self) -> provision.Wanted:
         cleaned = self.cleaned_data
@@ -102,7 +123,8 @@ class AddPersonForm(UserForm):
 
 
 class ChangeMailAccountForm(MailAccountForm):
-    """Servers, and a new password; the old one is never shown."""
+    """Servers, and a new password; the old one is never shown, and sent nowhere else: with another
+    server it is forgotten, and its owner asked for it."""
 
     new_password = forms.CharField(
         label=_("New password on the mail server"),
@@ -110,7 +132,10 @@ class ChangeMailAccountForm(MailAccountForm):
         max_length=256,
         strip=False,
         widget=forms.PasswordInput(attrs={"autocomplete": "off"}),
-        help_text=_("Leave empty to keep the one that is sealed here, if any."),
+        help_text=_(
+            "Leave empty to keep the one that is sealed here, if any. With another server it is "
+            "not kept: type it, or the person is asked for it."
+        ),
     )
 
     class Meta:
@@ -131,8 +156,18 @@ class ChangeMailAccountForm(MailAccountForm):
                     self.add_error(f"{kind}_tls", error)
         return cleaned
 
+    def _post_clean(self) -> None:
+        super()._post_clean()  # type: ignore[misc]  # Django's own, not in its stubs
+        if self.instance.login == MailAccount.Login.MASTER:
+            try:
+                self.instance.check_master()
+            except ValidationError as error:
+                self.add_error("login", error)
+
     def save(self, commit: bool = True) -> MailAccount:
         password = self.cleaned_data.get("new_password")
+        if SERVERS.intersection(self.changed_data):
+            self.instance.credential = None
         if password:
             self.instance.set_password(str(password).encode())
             self.instance.verified_at = None

@@ -6,6 +6,7 @@ import zoneinfo
 from typing import TYPE_CHECKING, Any
 
 from django import forms
+from django.conf import settings
 
 from webmail.accounts.models import User
 
@@ -25,6 +26,8 @@ class SettingsForm(UserForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if len(settings.LANGUAGES) == 1:
+            del self.fields["language"]
         zones = sorted(zoneinfo.available_timezones() - {"localtime", "posixrules"})
         self.fields["time_zone"] = forms.ChoiceField(
             label=self.fields["time_zone"].label, choices=[(zone, zone) for zone in zones]

@@ -40,7 +40,7 @@ class UnlockedSessionMiddleware:
         user = request.user
         if user.is_authenticated:
             assert isinstance(user, User)
-            if self._is_over(request, background=background):
+            if self._is_over(request, user, background=background):
                 sign_in.sign_out(request)
             else:
                 self._find_holder(request, user, background=background)
@@ -54,10 +54,12 @@ class UnlockedSessionMiddleware:
             response.headers.setdefault("Cache-Control", "no-store, private")
         return response
 
-    def _is_over(self, request: HttpRequest, *, background: bool) -> bool:
-        """True when the sign-in is too old, or this browser was revoked."""
+    def _is_over(self, request: HttpRequest, user: User, *, background: bool) -> bool:
+        """True when the sign-in is too old, this browser was revoked, or no vault was opened."""
         if sign_in.BROWSER_SESSION not in request.session:
-            return False  # staff through Django's own sign-in
+            # Django's own sign-in is for staff without a mailbox: a password that somebody set
+            # there must not open anybody's mail.
+            return user.activated_at is not None
         since = time.time() - int(request.session.get(sign_in.SIGNED_IN_AT, 0))
         if since > settings.SESSION_COOKIE_AGE:
             return True

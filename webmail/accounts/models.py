@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import uuid
+from collections.abc import Collection
 from typing import ClassVar
 
 from django.conf import settings
@@ -14,6 +15,7 @@ from django.db import models
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
+from webmail.accounts import discovery
 from webmail.accounts.addresses import ADDRESS_LIMIT, normalise
 from webmail.lib import sealing
 
@@ -131,6 +133,10 @@ class Address(models.Model):
         return self.address.rpartition("@")[2]
 
 
+class NoLogin(Exception):
+    """There is nothing to sign in to the mail server with."""
+
+
 class MailAccount(models.Model):
     """Where a person's mail lives. The password is sealed under the server key ring."""
 
@@ -191,8 +197,26 @@ class MailAccount(models.Model):
             return bool(settings.IMAP_MASTER_USER)
         return bool(self.credential)
 
+    def check_master(self) -> None:
+        """The master password opens every mailbox. It goes to the servers that the environment
+        names, for a mailbox called like one of the person's own addresses, whatever an
+        administrator types. Raises ValidationError.
+        """
+        addresses = set(self.user.addresses.values_list("address", flat=True))
+        if self.imap_host:
+            validate_master("imap", self.imap_host, self.imap_port, self.imap_user, addresses)
+        if self.smtp_host:
+            validate_master("smtp", self.smtp_host, self.smtp_port, self.smtp_user, addresses)
+
     def _login(self, user: str) -> tuple[str, str]:
+        try:
+            return self._name_and_password(user)
+        except (sealing.SealBroken, ValidationError) as error:
+            raise NoLogin(str(error)) from error
+
+    def _name_and_password(self, user: str) -> tuple[str, str]:
         if self.login == self.Login.MASTER:
+            self.check_master()
             # Dovecot and Cyrus: "user*master" signs in as user with the master's password.
             master = f"{user}{settings.IMAP_MASTER_SEPARATOR}{settings.IMAP_MASTER_USER}"
             return master, settings.IMAP_MASTER_PASSWORD
@@ -201,11 +225,13 @@ class MailAccount(models.Model):
         return user, sealing.unseal(bytes(self.credential), self._context()).decode()
 
     def imap_login(self) -> tuple[str, str]:
-        """(user, password) for IMAP. Raises ``sealing.SealBroken`` when the ring lost the key."""
+        """(user, password) for IMAP. Raises :class:`NoLogin`: the key ring lost the key, or the
+        master user may not go there."""
         return self._login(self.imap_user)
 
     def smtp_login(self) -> tuple[str, str] | None:
-        """(user, password) for SMTP AUTH, or None where the server asks for no login."""
+        """(user, password) for SMTP AUTH, or None where the server asks for no login. Raises
+        :class:`NoLogin`."""
         if not self.smtp_user:
             return None
         return self._login(self.smtp_user)
@@ -278,4 +304,20 @@ def validate_tls_for_host(host: str, tls: str) -> None:
     if tls == MailAccount.Tls.NONE and host not in {"127.0.0.1", "::1", "localhost"}:
         raise ValidationError(
             _("Without TLS only a server on this machine can be used. Choose TLS or STARTTLS.")
+        )
+
+
+def validate_master(
+    kind: discovery.Kind, host: str, port: int, user: str, addresses: Collection[str]
+) -> None:
+    """See :meth:`MailAccount.check_master`. Raises ValidationError."""
+    default = settings.IMAP_DEFAULT if kind == "imap" else settings.SMTP_DEFAULT
+    if not default or discovery.parse_server(default, kind)[:2] != (host, port):
+        raise ValidationError(
+            _("The master user signs in to %(setting)s only."),
+            params={"setting": f"SEALPOST_{kind.upper()}_DEFAULT"},
+        )
+    if user and user.lower() not in addresses:
+        raise ValidationError(
+            _("The master user opens only a mailbox called like an address of this person.")
         )

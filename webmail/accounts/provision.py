@@ -77,6 +77,7 @@ def add_person(wanted: Wanted) -> Added:
             account.smtp_user = wanted.mail_user or smtp.user or addresses[0]
         if wanted.use_master:
             account.login = MailAccount.Login.MASTER
+            account.check_master()
         elif wanted.mail_password:
             account.set_password(wanted.mail_password.encode())
         account.save()

@@ -23,8 +23,8 @@ from urllib.parse import urlsplit
 import idna
 from django.conf import settings
 
+from webmail.accounts.models import NoLogin
 from webmail.lib.failpoints import failpoint
-from webmail.lib.sealing import SealBroken
 
 if TYPE_CHECKING:
     from webmail.accounts.models import MailAccount
@@ -316,7 +316,7 @@ def _connect(account: MailAccount) -> smtplib.SMTP:
         raise NotTaken("no_account")
     try:
         login = account.smtp_login()
-    except SealBroken as error:
+    except NoLogin as error:
         raise NotTaken("login") from error
     smtp: smtplib.SMTP | None = None
     try:

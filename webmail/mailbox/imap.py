@@ -32,7 +32,7 @@ from imapclient.exceptions import IMAPClientAbortError, IMAPClientError, LoginEr
 from imapclient.exceptions import ProtocolError as ImapProtocolError
 from imapclient.response_parser import parse_fetch_response, parse_response
 
-from webmail.lib.sealing import SealBroken
+from webmail.accounts.models import NoLogin
 
 if TYPE_CHECKING:
     from webmail.accounts.models import MailAccount
@@ -730,7 +730,7 @@ def connect(mail_account: MailAccount) -> Door:
         raise MailServerError("no_account")
     try:
         user, password = mail_account.imap_login()
-    except SealBroken as error:
+    except NoLogin as error:
         raise MailServerError("refused_login") from error
     return connect_to(
         host=mail_account.imap_host,

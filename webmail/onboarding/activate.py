@@ -84,7 +84,9 @@ def _activate(user: User, attempt: uuid.UUID, password: bytearray) -> Activated:
             raise Taken
         own.remember(user, issued)
         user.activated_at = timezone.now()
-        user.save(update_fields=["activated_at"])
+        # An administrator who gets a mailbox signs in with the vault from now on.
+        user.set_unusable_password()
+        user.save(update_fields=["activated_at", "password", "time_zone"])
         # A broker that is down must not undo an activation: the tour is a courtesy.
         transaction.on_commit(partial(deliver_tour.delay, user.hex), robust=True)
     failpoint("onboarding.after_commit")

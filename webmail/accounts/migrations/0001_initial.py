@@ -38,7 +38,7 @@ class Migration(migrations.Migration):
                 ('is_active', models.BooleanField(default=True, verbose_name='active')),
                 ('created_at', models.DateTimeField(auto_now_add=True, verbose_name='added')),
                 ('activated_at', models.DateTimeField(blank=True, editable=False, null=True, verbose_name='activated')),
-                ('language', models.CharField(blank=True, choices=[('en', 'English'), ('zh-hans', '简体中文')], default='', max_length=12, verbose_name='language')),
+                ('language', models.CharField(blank=True, choices=[('en', 'English')], default='', max_length=12, verbose_name='language')),
                 ('time_zone', models.CharField(default='UTC', max_length=64, verbose_name='time zone')),
                 ('undo_send_seconds', models.PositiveSmallIntegerField(default=10, validators=[django.core.validators.MinValueValidator(0), django.core.validators.MaxValueValidator(60)], verbose_name='seconds to undo sending')),
                 ('signature_text', models.TextField(blank=True, max_length=4000, verbose_name='signature')),
