@@ -224,8 +224,9 @@ SYNC_INTERVAL_SECONDS = env.int("SEALPOST_SYNC_INTERVAL", default=20)
 
 # --- language and time -------------------------------------------------------------------------
 LANGUAGE_CODE = "en"
-LANGUAGES = [("en", "English"), ("zh-hans", "简体中文")]
+LANGUAGES = [("en", "English")]
 LOCALE_PATHS = [BASE_DIR / "webmail" / "locale"]
+FORMAT_MODULE_PATH = ["webmail.formats"]
 USE_I18N = True
 USE_TZ = True
 TIME_ZONE = "UTC"

@@ -77,6 +77,16 @@ def test_an_invited_person_gets_keys_certificates_and_a_recovery_code(node: Agen
     assert len(keys) == 2
 
 
+@pytest.mark.parametrize(
+    ("told", "kept"), [("Asia/Shanghai", "Asia/Shanghai"), ("Mars/Olympus", "UTC"), ("", "UTC")]
+)
+def test_the_browser_tells_its_time_zone(node: AgentNode, told: str, kept: str) -> None:
+    user = add_person(ALICE, "Alice Adams")
+    assert post(browser(), link_of(user), {**CHOSEN, "time_zone": told}).status_code == 200
+    user.refresh_from_db()
+    assert user.time_zone == kept
+
+
 def test_rsa_keys_are_made_by_default(node: AgentNode, settings: Any) -> None:
     settings.KEY_ALGORITHM = "rsa-3072"
     user = add_person(ALICE, "Alice Adams")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zoneinfo
 from http import HTTPStatus
 from typing import Any
 
@@ -76,6 +77,9 @@ def invitation(request: SecretRequest, token: str) -> HttpResponse:
 def _accept(request: SecretRequest, found: Invitation) -> activate.Activated:
     password = request.secrets["password"]
     check_new_password(password, request.secrets["password_again"], found.user)
+    zone = request.POST.get("time_zone", "")
+    if zone in zoneinfo.available_timezones():
+        found.user.time_zone = zone
     try:
         return activate.accept(found, password)
     except ProtocolError as error:

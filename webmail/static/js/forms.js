@@ -2,6 +2,20 @@
 
 document.querySelector("[data-autofocus]:not(dialog *)")?.focus({ preventScroll: true });
 
+const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+for (const field of document.querySelectorAll("[data-time-zone]")) field.value = zone;
+for (const offer of document.querySelectorAll("[data-zone-offer]")) {
+  const field = document.getElementById(offer.dataset.zoneOffer);
+  const known = [...field.options].some((option) => option.value === zone);
+  offer.hidden = !known || field.value === zone;
+  offer.querySelector("button").textContent = zone;
+  offer.querySelector("button").addEventListener("click", () => {
+    field.value = zone;
+    offer.hidden = true;
+    field.focus();
+  });
+}
+
 document.addEventListener("submit", (event) => {
   const form = event.target;
   if (event.defaultPrevented || form.method === "dialog" || form.hasAttribute("hx-post")) return;
