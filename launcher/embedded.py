@@ -93,6 +93,8 @@ class Sealpost:
     # ----------------------------------------------------------------- single processes
 
     def _start_redis(self) -> None:
+        if str(self.state / SOCKET_NAME) not in self.environment["SEALPOST_BROKER"]:
+            return  # the settings name a broker that runs elsewhere
         (self.state / SOCKET_NAME).unlink(missing_ok=True)
         process = self.launcher.add("redis", redis_command(self.state))
         wait_for_socket(self.state / SOCKET_NAME, _popen(process))

@@ -24,6 +24,7 @@ PACKAGES_OF_TESTS = PACKAGES_OF_DEMO | {
     "gpgsm": "gpgsm",
     "cmsutil": "libnss3-tools",
     "/usr/lib/postgresql": "postgresql",
+    "/usr/lib/rabbitmq/bin/rabbitmq-server": "rabbitmq-server",
 }
 
 
