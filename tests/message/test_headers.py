@@ -144,5 +144,12 @@ def test_addresses_are_compared_by_domain_label() -> None:
 def test_an_address_inside_a_name_is_found() -> None:
     assert addresses.address_in("CEO ceo@Bank.example (real)") == "ceo@bank.example"
     assert addresses.address_in("Ana Ruiz") == ""
+
+
+def test_a_name_that_poses_as_another_address_is_not_shown() -> None:
+    assert addresses.shown("Ana Ruiz", "ana@bank.example") == "Ana Ruiz"
+    assert addresses.shown("ana@bank.example", "ana@bank.example") == "ana@bank.example"
+    assert addresses.shown("Bank <ana@bank.example>", "x@evil.example") == "x@evil.example"
+    assert addresses.shown("", "x@evil.example") == "x@evil.example"
     assert addresses.single(b"Ana <a@x.example>") == Mailbox("Ana", "a@x.example")
     assert addresses.single(b"a@x.example, b@x.example") is None

@@ -185,6 +185,15 @@ def test_the_lock_says_encrypted_and_never_safe() -> None:
     assert weak == ["Encrypted with an outdated method"]
 
 
+def test_a_mail_that_stays_closed_is_not_called_unsigned() -> None:
+    sealed = {"state": "unsigned", "facts": {}, "encryption": {"encrypted": True}}
+    shut = badges.identity(sealed, sender="ana@bank.example", history=History(), shut=True)
+    assert shut.state == "shut"
+    assert "not known" in shut.headline
+    assert badges.protection(sealed, shut=True) == ["Encrypted"]
+    assert badges.protection(sealed) == ["Sent encrypted to you"]
+
+
 def test_a_name_that_poses_as_another_address_is_told() -> None:
     told = badges.sender_notices([{"name": "ceo@bank.example", "address": "x@evil.example"}])
     assert [each.code for each in told] == ["sender.name_is_other_address"]

@@ -723,7 +723,6 @@ PAGES: Final[dict[str, Sample]] = {
             error={"sentence": "The mail server does not answer.", "hint": "Try again soon."}
         ),
     ),
-    "print": ("reading/print.html", message_page),
     "compose": ("compose/edit.html", compose),
     "compose-new": (
         "compose/edit.html",

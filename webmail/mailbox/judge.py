@@ -6,10 +6,13 @@ import logging
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from django.db.models import Max, Q
+
 from crypto_agent.protocol import ProtocolError
 from webmail.agent import door as agent_door
 from webmail.certificates import harvest, refresh
 from webmail.certificates.material import trust_material
+from webmail.certificates.models import RevocationList
 from webmail.mailbox import fetch, summary
 from webmail.mailbox.imap import MailServerError
 from webmail.mailbox.models import Kind, Message
@@ -48,17 +51,18 @@ def open_payload(
 
 
 def judge_signed(account: MailAccount) -> int:
-    """Judge up to :data:`BATCH` signed mails that were not looked at yet; returns how many.
+    """Judge up to :data:`BATCH` signed mails; returns how many. Those that were not looked at yet,
+    and those that waited for revocation data while some was fetched.
 
     Raises MailServerError and ProtocolError when a server or agent is away; the next run goes on.
     """
+    fresh = Q(verdict_state="", judged_at=None)
+    fetched = RevocationList.objects.aggregate(at=Max("fetched_at"))["at"]
+    if fetched is not None:
+        fresh |= Q(verdict_state="unverified", revocation="unknown", judged_at__lt=fetched)
     waiting = (
         Message.objects.filter(
-            folder__account=account,
-            kind=Kind.SIGNED,
-            verdict_state="",
-            judged_at=None,
-            size__lte=SIZE_LIMIT,
+            fresh, folder__account=account, kind=Kind.SIGNED, size__lte=SIZE_LIMIT
         )
         .select_related("folder", "folder__account")
         .order_by("-internal_date")[:BATCH]

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from webmail.message import addresses
+
 if TYPE_CHECKING:
     import uuid
 
@@ -193,7 +195,7 @@ class Message(models.Model):
     @property
     def sender(self) -> str:
         """For a list: the name the mail claims, or its address."""
-        return self.from_name or self.from_address
+        return addresses.shown(self.from_name, self.from_address)
 
     def address(self) -> dict[str, Any]:
         """Keyword arguments of the message's URL."""

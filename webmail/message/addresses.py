@@ -65,6 +65,12 @@ def address_in(text: str) -> str:
     return normalise(match[0]) if match else ""
 
 
+def shown(name: str, address: str) -> str:
+    """What to call the owner of ``address``: the name, unless it poses as another address."""
+    posing = address_in(name)
+    return address if not name or (posing and not same(posing, address)) else name
+
+
 def parse(value: bytes) -> list[Mailbox]:
     """The mailboxes of a From, To or Cc value. Groups are flattened; nothing is raised."""
     text = decode_bytes(value[:VALUE_LIMIT], "")

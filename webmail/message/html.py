@@ -194,7 +194,11 @@ html {{ color-scheme: light; }}
 body {{ margin: 0; padding: 18px 22px 24px; background: #fff; color: #1b1f24;
   font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif;
   overflow-wrap: anywhere; }}
+body > :first-child, body > :first-child > :first-child {{ margin-top: 0; }}
 img {{ max-width: 100%; height: auto; }}
+img:not([src]) {{ display: inline-block; box-sizing: border-box; padding: 2px 8px; max-width: 100%;
+  border: 1px dashed #8a8f98; color: #57606a; font-size: 13px; }}
+img:not([src]):is(:not([alt]), [alt=""]) {{ display: none; }}
 pre {{ white-space: pre-wrap; }}
 blockquote {{ margin: 0 0 0 8px; padding-left: 12px; border-left: 2px solid #c7ccd1; }}
 .mail-text {{ white-space: pre-wrap; }}

@@ -206,10 +206,20 @@ def facts(verdict: Mapping[str, Any]) -> list[FactLine]:
 # --------------------------------------------------------------------------- identity
 
 
+SHUT: Final = frozenset({"decrypt.failed", "decrypt.no_key", "decrypt.unsupported"})
+"""Notices of a mail that stays closed, so that nothing inside it is known."""
+
+
 def identity(
-    verdict: Mapping[str, Any], *, sender: str, history: History, locked: bool = False
+    verdict: Mapping[str, Any],
+    *,
+    sender: str,
+    history: History,
+    locked: bool = False,
+    shut: bool = False,
 ) -> Identity:
-    """The identity line for a verdict. ``sender`` is the From address as displayed."""
+    """The identity line for a verdict. ``sender`` is the From address as displayed. ``shut``: the
+    mail could not be decrypted."""
     if locked:
         return Identity(
             state="locked",
@@ -242,6 +252,14 @@ def identity(
             headline=_("Signed, but who signed it could not be checked"),
             address=sender,
             explanation=explanation,
+        )
+    if shut:
+        return Identity(
+            state="shut",
+            tone=NEUTRAL,
+            glyph="lock",
+            headline=_("Could not be opened. Who wrote it is not known."),
+            address=sender,
         )
     if history.usually_signs:
         return _expected(sender, "")
@@ -383,14 +401,16 @@ def time_line(verdict: Mapping[str, Any]) -> TimeLine:
 # --------------------------------------------------------------------------- protection
 
 
-def protection(verdict: Mapping[str, Any]) -> list[str]:
+def protection(verdict: Mapping[str, Any], *, shut: bool = False) -> list[str]:
     """The words of the protection line: "Signed by the sender", "Encrypted", "Timestamped"."""
     words: list[str] = []
     if verdict["state"] == "verified":
         words.append(_("Signed by the sender"))
     encryption = verdict.get("encryption") or {}
     if encryption.get("encrypted"):
-        if encryption.get("weak"):
+        if shut:
+            words.append(_("Encrypted"))
+        elif encryption.get("weak"):
             words.append(_("Encrypted with an outdated method"))
         else:
             words.append(_("Sent encrypted to you"))
@@ -412,8 +432,8 @@ _NOTICE_WORDS: Final[dict[str, tuple[str, Word]]] = {
     "decrypt.no_key": (
         AMBER,
         gettext_lazy(
-            "This mail is encrypted to a certificate whose key is not here. If you have the key in "
-            "a file, import it in the settings; otherwise ask the sender to send it again."
+            "This mail is encrypted to a certificate whose key is not here. "
+            "Ask the sender to send it again, encrypted to your present certificate."
         ),
     ),
     "decrypt.locked": (

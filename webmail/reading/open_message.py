@@ -54,7 +54,7 @@ class Mailbox:
 
     @property
     def label(self) -> str:
-        return self.name or self.address
+        return addresses.shown(self.name, self.address)
 
 
 @dataclass(frozen=True)
@@ -242,7 +242,7 @@ def _remember(
     try:
         if not summary.is_sealed(message, result):
             summary.keep(message, summary.Summary.of(result))
-        elif holder is not None and _was_decrypted(message, result) and not _sealed_lately(message):
+        elif holder is not None and not _sealed_lately(message):
             packed = summary.Summary.of(result).pack()
             sealed = agent_door.call(holder, "seal_fields", {"items": [packed]})["items"][0]
             summary.keep_sealed(message, sealed)
@@ -274,6 +274,7 @@ def lay_out(message: Message, result: dict[str, Any], past: History) -> OpenedMe
     senders = _mailboxes(head.get("from"))
     sender = _only(senders)
     bodies, alternatives = _bodies(message, result)
+    shut = any(each["code"] in badges.SHUT for each in result["notices"])
     notices = [badges.notice(each["code"], each.get("params")) for each in result["notices"]]
     if verdict["state"] != "verified":
         notices += badges.sender_notices(list(head.get("from") or []))
@@ -293,10 +294,13 @@ def lay_out(message: Message, result: dict[str, Any], past: History) -> OpenedMe
         date=badges.moment(head.get("date")),
         received=message.internal_date,
         identity=badges.identity(
-            verdict, sender=sender or (senders[0].label if senders else ""), history=past
+            verdict,
+            sender=sender or (senders[0].label if senders else ""),
+            history=past,
+            shut=shut,
         ),
         time=badges.time_line(verdict),
-        protection=badges.protection(verdict),
+        protection=badges.protection(verdict, shut=shut),
         facts=badges.facts(verdict) if verdict["state"] != "unsigned" else [],
         notices=notices,
         encryption=verdict.get("encryption") or {},

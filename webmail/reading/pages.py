@@ -24,6 +24,7 @@ from webmail.mailbox.summary import Summary
 from webmail.reading import badges, frame
 from webmail.reading.list_rows import Row, rows, state_token, thread_counts
 from webmail.reading.open_message import OpenedMessage
+from webmail.reading.peek import unopened
 
 if TYPE_CHECKING:
     from webmail.accounts.models import User
@@ -73,6 +74,8 @@ def list_context(
     poll = {"folder": str(folder.pk), "seen": token}
     if query:
         poll["q"] = query
+    if page.number > 1:
+        poll["page"] = str(page.number)
     return {
         "folder": {
             "id": folder.pk,
@@ -107,6 +110,7 @@ def list_context(
         "list_url": list_url(folder, number=page.number, query=query),
         "poll_url": f"{reverse('reading:poll')}?{urlencode(poll)}",
         "state_token": token,
+        "unopened": unopened(page.messages, unlocked=holder is not None),
         "opened": None,
         "error": None,
     }

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final
 
 from cryptography import x509
@@ -31,7 +32,7 @@ from webmail.agent.door import KeyHolderSession, meanwhile
 from webmail.mailbox import actions, fetch, imap, sync
 from webmail.mailbox.imap import MailServerError
 from webmail.mailbox.models import Folder, Message, Role
-from webmail.reading import frame, pages, safe_types
+from webmail.reading import frame, pages, peek, safe_types
 from webmail.reading.open_message import (
     LOCKED_CODES,
     OpenedMessage,
@@ -187,9 +188,10 @@ def folder(request: HttpRequest, folder_id: int) -> HttpResponse:
 @require_GET
 @signed_in
 def poll(request: HttpRequest) -> HttpResponse:
-    """What changed in a list since ``seen``: 204, or page 1 of it anew. Template: _poll.html.
+    """What changed in a list since ``seen``: 204, or the page anew. Template: _poll.html.
 
-    Looks at the server when nobody did in the last seconds; it never keeps anybody unlocked.
+    Looks at the server when nobody did in the last seconds, and into mail that nobody opened; it
+    never keeps anybody unlocked.
     """
     folder_id = request.GET.get("folder", "")
     wanted = own_folder(request, int(folder_id) if folder_id.isdigit() else 0)
@@ -197,15 +199,19 @@ def poll(request: HttpRequest) -> HttpResponse:
     if wanted.synced_at is None or timezone.now() - wanted.synced_at > FRESH:
         _sync_quietly(wanted, seconds=POLL_SYNC_SECONDS)
         wanted.refresh_from_db()
-    context = pages.list_context(
+    listed = partial(
+        pages.list_context,
         request,
         wanted,
         user=person(request),
         holder=holder_of(request),
-        number=1,
+        number=pages.page_number(request),
         query=query,
         background=True,
     )
+    context = listed()
+    if peek.look(holder_of(request), person(request), context["unopened"], background=True):
+        context = listed()
     seen = request.GET.get("seen", "")
     if seen == context["state_token"]:
         return HttpResponse(status=204)

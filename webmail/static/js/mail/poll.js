@@ -27,7 +27,13 @@ async function round() {
   plan();
 }
 
-function plan(pause = (document.hidden ? HIDDEN_MS : SEEN_MS) * Math.min(2 ** failures, 16)) {
+/** Soon again while the server still looks into mail that nobody opened. */
+function usual() {
+  if (document.hidden) return HIDDEN_MS;
+  return Number(form()?.dataset.unopened) && !failures ? SOON_MS : SEEN_MS;
+}
+
+function plan(pause = usual() * Math.min(2 ** failures, 16)) {
   clearTimeout(timer);
   timer = setTimeout(round, pause);
 }
