@@ -13,6 +13,7 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 
 from webmail.lib.secrets import secret_bytes, secret_ring
+from webmail.lib.static_headers import add_headers
 
 env = environ.FileAwareEnv()
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -185,6 +186,8 @@ if ORIGIN.startswith("https://"):
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "webmail" / "static"]
 STATIC_ROOT = STATE_DIR / "staticfiles"
+WHITENOISE_ADD_HEADERS_FUNCTION = add_headers
+WHITENOISE_ALLOW_ALL_ORIGINS = False
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},

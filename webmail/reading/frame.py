@@ -143,10 +143,12 @@ def inline_images(
     return found
 
 
+# .mail-part: a negative margin must not lay a mail over our lines, nor over another part.
 PRINT_STYLE: Final = """
 .mail-print { margin: 0 0 16px; border-bottom: 1px solid #888; padding-bottom: 12px; }
 .mail-print dt { float: left; clear: left; width: 7em; color: #555; }
 .mail-print dd { margin: 0 0 2px 7.5em; }
+.mail-part { overflow: hidden; contain: paint; }
 """
 
 
@@ -154,5 +156,6 @@ def print_document(lines: list[tuple[str, str]], bodies: list[SafeHtml]) -> str:
     """A document for printing: our lines as text, then the parts without their style sheets, which
     could otherwise redraw our lines."""
     head = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in lines)
-    body = f'<dl class="mail-print">{head}</dl>' + "<hr>".join(each.body for each in bodies)
+    parts = (f'<div class="mail-part">{each.body}</div>' for each in bodies)
+    body = f'<dl class="mail-print">{head}</dl>' + "<hr>".join(parts)
     return html.document(SafeHtml(body, PRINT_STYLE, 0, False))
