@@ -18,7 +18,7 @@ from launcher.dovecot import (
     wait_for_port,
     write_configuration,
 )
-from launcher.environment import agent_environment, make_environment
+from launcher.environment import OVERWRITE_FREED, agent_environment, make_environment
 from launcher.ports import free_ports
 from launcher.processes import Launcher, Process, python, wait_until
 from launcher.redis import SOCKET_NAME, redis_command, wait_for_socket
@@ -146,7 +146,8 @@ class Sealpost:
         self.launcher.add(
             "web",
             python("-m", "gunicorn", "webmail.wsgi", "--bind", f"127.0.0.1:{self.port}",
-                   "--workers", "2", "--threads", "8", "--timeout", "120"),
+                   "--workers", "2", "--threads", "8", "--timeout", "120", "--no-control-socket"),
+            environment=self.environment | OVERWRITE_FREED,
         )  # fmt: skip
 
     def _wait_for_site(self) -> None:

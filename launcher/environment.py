@@ -18,6 +18,13 @@ SECRET_FILES = {
 
 KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH")
 
+OVERWRITE_FREED = {
+    "PYTHONMALLOC": "malloc",
+    "GLIBC_TUNABLES": "glibc.malloc.perturb=255:glibc.malloc.tcache_count=0",
+}
+"""For the web, through which passwords pass: what any library frees is overwritten. Python's own
+allocator cannot do that, hence it is not used. ``docs/password-in-memory.md`` has the figures."""
+
 
 def make_secrets(folder: Path) -> dict[str, str]:
     """Create the missing secret files (mode 0600) and return the settings that name them."""

@@ -12,8 +12,8 @@ its token. Named fields become ``bytearray``; only the others reach ``request.PO
 own CSRF check works unchanged, with and without JavaScript, and ``request.POST`` and
 ``request.body`` never see a password.
 
-What remains in memory nonetheless is told in ``SECURITY.md``: the buffers of the HTTP server are
-not ours to overwrite.
+``docs/password-in-memory.md`` tells what remains in memory nonetheless: the buffers of the HTTP
+server are not ours to overwrite.
 """
 
 from __future__ import annotations
