@@ -6,6 +6,7 @@ from launcher.foreign import Correspondent, smime
 from tests.reading.conftest import Person, letter, plain
 from tests.reading.test_pages import alice_list
 from webmail.agent.models import KeySession
+from webmail.certificates import history
 from webmail.mailbox import judge, lists
 from webmail.mailbox.models import Folder, Message
 from webmail.reading import peek
@@ -63,6 +64,19 @@ def test_what_cannot_be_opened_is_tried_once(alice: Person, bob: Correspondent) 
     assert "For Bob" in look_until_nothing_is_left(alice)
     messages = lists.page(alice.inbox).messages
     assert peek.unopened(messages, unlocked=True) == []
+
+
+def test_what_stays_closed_or_is_forged_says_nothing_of_its_senders_habit(
+    alice: Person, bob: Correspondent
+) -> None:
+    for number in range(3):
+        alice.receive(smime(letter(alice.address, number=number), signer=bob))
+    alice.receive(smime(letter(alice.address, number=4), recipients=[bob.certificate]))
+    forged = smime(letter(alice.address, text="pay 100", number=5), signer=bob)
+    alice.receive(forged.replace(b"pay 100", b"pay 900"))
+    look_until_nothing_is_left(alice)
+    habit = history.of(alice.user.pk, bob.address)
+    assert (habit.signed, habit.unsigned) == (3, 0)
 
 
 def test_an_open_second_page_stays_the_second_page(alice: Person) -> None:

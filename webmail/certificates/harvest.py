@@ -36,6 +36,9 @@ class Harvested:
 
 NOTHING: Final = Harvested("")
 
+SHUT: Final = ("decrypt.locked", "decrypt.no_key", "decrypt.failed", "decrypt.unsupported")
+"""Notices of a mail whose inside nobody has seen."""
+
 
 def consider(
     user_id: uuid.UUID | str, opened: dict[str, Any], *, counted: bool = False
@@ -50,7 +53,9 @@ def consider(
         return NOTHING
     verified = verdict["state"] == "verified" and verdict["signer"] is not None
     new = False
-    if not counted and verdict["state"] in {"verified", "unsigned", "failed"}:
+    # A mail that stayed closed, or whose signature is broken, says nothing of its sender's habit.
+    shut = any(str(each["code"]).startswith(SHUT) for each in opened.get("notices", []))
+    if not counted and (verified or (verdict["state"] == "unsigned" and not shut)):
         new = history.count(
             user_id,
             sender,
