@@ -144,6 +144,7 @@ SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_AGE = 12 * 3600
 CSRF_COOKIE_NAME = "__Host-csrf"
 CSRF_COOKIE_SECURE = True
+CSRF_COOKIE_HTTPONLY = True  # scripts take the token from the page
 CSRF_COOKIE_SAMESITE = "Strict"
 CSRF_FAILURE_VIEW = "webmail.accounts.error_pages.csrf_failure"
 UNLOCK_COOKIE_NAME = "__Host-unlock"

@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from webmail.accounts.models import User
 from webmail.agent import audit
 from webmail.agent.models import AuditHead, KeyUse
+from webmail.lib.numbers import whole
 
 PAGE: Final = 50
 
@@ -58,9 +59,9 @@ class ActivityPage:
 
 def page_of(user: User, number_text: str) -> ActivityPage:
     """One page of fifty. Raises InvalidPage."""
-    if not number_text.isascii() or not number_text.isdigit() or not 0 < len(number_text) < 9:
+    number = whole(number_text)
+    if number is None:
         raise InvalidPage("not a page number")
-    number = int(number_text)
     head = AuditHead.objects.filter(holder=user.hex).first()
     total = head.number if head else 0
     newest = total - (number - 1) * PAGE

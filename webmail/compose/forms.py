@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 from webmail.certificates.facts import address_key
 from webmail.compose.build import senders
 from webmail.compose.drafts import Content, Mailbox
+from webmail.lib.numbers import whole
 from webmail.message import addresses, html
 from webmail.message.headers import clean
 
@@ -156,7 +157,7 @@ def _uuid(text: str) -> uuid.UUID | None:
 
 
 def _int(text: str) -> int:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+    return min(whole(text) or 0, 2**31 - 1)
 
 
 def _due(text: str, user: User, problems: list[str]) -> datetime | None:

@@ -25,6 +25,7 @@ from django.conf import settings
 
 from webmail.accounts.models import NoLogin
 from webmail.lib.failpoints import failpoint
+from webmail.lib.numbers import whole
 
 if TYPE_CHECKING:
     from webmail.accounts.models import MailAccount
@@ -192,7 +193,7 @@ class Submission:
         options = ""
         limit = str(smtp.esmtp_features.get("size", "")).split(" ")[0]
         if "size" in smtp.esmtp_features:
-            if limit.isdigit() and 0 < int(limit) < len(mail):  # RFC 1870 §6.1
+            if 0 < (whole(limit) or 0) < len(mail):  # RFC 1870 §6.1
                 raise Refused("too_large")
             options += f" SIZE={len(mail)}"
         smtp.command_encoding = "ascii"

@@ -40,6 +40,7 @@ from webmail.compose import suggest as suggesting
 from webmail.compose.drafts import About, Content, Mailbox, Part
 from webmail.compose.forms import Written
 from webmail.compose.models import Draft, Outgoing, State
+from webmail.lib.numbers import whole
 from webmail.mailbox.imap import MailServerError
 from webmail.mailbox.models import Message, Role
 
@@ -148,12 +149,12 @@ def new(request: HttpRequest) -> HttpResponse:
 
 def _begin_answer(request: HttpRequest, origin: str, mode: str) -> HttpResponse:
     folder, _slash, uid = origin.partition("/")
-    if mode not in build.MODES or not (folder.isdigit() and uid.isdigit()):
+    if mode not in build.MODES:
         raise Http404
     message = get_object_or_404(
         Message.objects.select_related("folder", "folder__account"),
-        folder_id=int(folder),
-        uid=int(uid),
+        folder_id=whole(folder),
+        uid=whole(uid),
         folder__account__user=_user(request),
     )
     holder = _holder(request)

@@ -33,6 +33,7 @@ from imapclient.exceptions import ProtocolError as ImapProtocolError
 from imapclient.response_parser import parse_fetch_response, parse_response
 
 from webmail.accounts.models import NoLogin
+from webmail.lib.numbers import whole
 
 if TYPE_CHECKING:
     from webmail.accounts.models import MailAccount
@@ -433,7 +434,7 @@ class Door:
         for line in lines:
             if isinstance(line, bytes):
                 # "1 2 3 (MODSEQ 917162500)": RFC 7162 §3.1.5
-                found.update(int(word) for word in line.split(b"(")[0].split() if word.isdigit())
+                found.update(filter(None, map(whole, line.split(b"(")[0].split())))
         return sorted(found)
 
     def fetch_rows(self, uids: Sequence[int], *, structure: bool = True) -> list[Fetched]:
@@ -578,8 +579,9 @@ class Door:
             self.client._checkok("APPEND", typ, data)
             told = self.client._imap.response("APPENDUID")[1]
             self._forget_unsolicited()
-        numbers = [word for line in told or () if line for word in line.split() if word.isdigit()]
-        return (int(numbers[0]), int(numbers[1])) if len(numbers) == 2 else None
+        words = [whole(word) for line in told or () if line for word in line.split()]
+        numbers = [number for number in words if number is not None]
+        return (numbers[0], numbers[1]) if len(numbers) == 2 else None
 
     # --- life
 

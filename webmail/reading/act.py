@@ -15,6 +15,7 @@ from django.utils.translation import ngettext
 from django.views.decorators.http import require_POST
 
 from webmail.accounts.gates import is_fragment, signed_in
+from webmail.lib.numbers import whole
 from webmail.mailbox import actions
 from webmail.mailbox.context import folders as folder_context
 from webmail.mailbox.imap import MailServerError
@@ -66,7 +67,7 @@ def act(request: HttpRequest) -> HttpResponse:
 
 def _own_messages(request: HttpRequest) -> list[Message]:
     """The chosen mails as far as they are the person's own; others are not there at all."""
-    numbers = {int(text) for text in request.POST.getlist("ids") if text.isdigit()}
+    numbers = {whole(text) for text in request.POST.getlist("ids")} - {None}
     if not numbers or len(numbers) > IDS_LIMIT:
         raise _Refused(_("Choose some messages first."))
     found = list(
@@ -101,11 +102,10 @@ def _do(request: HttpRequest, chosen: Sequence[Message]) -> tuple[str, dict[str,
 
 
 def _target(request: HttpRequest) -> Folder:
-    text = request.POST.get("target", "")
     target = (
         Folder.objects.select_related("account")
         .filter(
-            pk=int(text) if text.isdigit() else 0,
+            pk=whole(request.POST.get("target", "")) or 0,
             account__user=person(request),
             selectable=True,
         )

@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 
 from crypto_agent.protocol import ProtocolError
 from webmail.agent.sentences import explain as explain_agent
+from webmail.lib.numbers import whole
 from webmail.mailbox import imap, lists
 from webmail.mailbox.context import rail
 from webmail.mailbox.imap import MailServerError
@@ -45,8 +46,7 @@ def error_of(error: MailServerError | ProtocolError) -> dict[str, str]:
 
 
 def page_number(request: HttpRequest) -> int:
-    text = request.GET.get("page", "1")
-    return int(text) if text.isdigit() and len(text) < 7 else 1
+    return min(whole(request.GET.get("page", "1")) or 1, 999_999)
 
 
 def list_url(folder: Folder, *, number: int, query: str) -> str:

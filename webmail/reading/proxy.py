@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 from django.core import signing
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
+from django.views.decorators.http import require_GET
 
 from webmail.lib import fetch
 from webmail.reading.safe_types import raster_type
@@ -33,6 +34,7 @@ def address(url: str, user: User) -> str:
     return f"{reverse('reading:remote')}?{urlencode({'a': token})}"
 
 
+@require_GET
 def answer(request: HttpRequest) -> HttpResponse:
     """The image, or an empty answer: a page of ours has no place inside a mail."""
     try:

@@ -29,6 +29,7 @@ from webmail.accounts.gates import is_fragment, locked_answer, signed_in
 from webmail.accounts.models import MailAccount, User
 from webmail.accounts.request import ours
 from webmail.agent.door import KeyHolderSession, meanwhile
+from webmail.lib.numbers import whole
 from webmail.mailbox import actions, fetch, imap, sync
 from webmail.mailbox.imap import MailServerError
 from webmail.mailbox.models import Folder, Message, Role
@@ -193,8 +194,7 @@ def poll(request: HttpRequest) -> HttpResponse:
     Looks at the server when nobody did in the last seconds, and into mail that nobody opened; it
     never keeps anybody unlocked.
     """
-    folder_id = request.GET.get("folder", "")
-    wanted = own_folder(request, int(folder_id) if folder_id.isdigit() else 0)
+    wanted = own_folder(request, whole(request.GET.get("folder", "")) or 0)
     query = request.GET.get("q", "").strip()
     if wanted.synced_at is None or timezone.now() - wanted.synced_at > FRESH:
         _sync_quietly(wanted, seconds=POLL_SYNC_SECONDS)
@@ -220,10 +220,10 @@ def poll(request: HttpRequest) -> HttpResponse:
 
 
 def _announcement(wanted: Folder, seen: str) -> str:
-    known = seen.partition("-")[0]
-    if not known.isdigit() or len(known) > 12:
+    known = whole(seen.partition("-")[0])
+    if known is None:
         return ""
-    new = wanted.messages.filter(uid__gte=int(known), seen=False, deleted=False).count()
+    new = wanted.messages.filter(uid__gte=known, seen=False, deleted=False).count()
     if not new:
         return ""
     return ngettext("%(count)d new message", "%(count)d new messages", new) % {"count": new}
