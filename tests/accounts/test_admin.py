@@ -63,6 +63,12 @@ def test_one_form_adds_a_person_and_shows_the_link_once(admin: Client) -> None:
     assert Invitation.objects.get().invited_by == User.objects.get(username="root")
 
 
+def test_the_desk_begins_with_people_and_calls_things_by_what_they_do(admin: Client) -> None:
+    names = [str(app["name"]) for app in admin.get("/admin/").context["app_list"]]
+    assert names[0] == "People"
+    assert "Axes" not in names
+
+
 def test_typed_servers_win_over_discovered_ones(admin: Client) -> None:
     add(admin, imap="imap.other.example", smtp="starttls://smtp.other.example:2587",
         mail_user="adams", mail_password="of the mailbox")  # fmt: skip

@@ -83,6 +83,39 @@ def test_shift_selects_a_range_and_the_bar_counts_it(visit: Visit) -> None:
     expect(page.locator("[data-bulk]")).not_to_be_visible()
 
 
+def test_tab_passes_the_search_operators_and_arrows_reach_them(visit: Visit) -> None:
+    page = visit.open("list")
+    page.locator("#search-field").focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator('[data-operator="to:"]')).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("#search-field")).to_have_value(re.compile("to:$"))
+    page.keyboard.press("Tab")
+    assert not page.evaluate("document.activeElement.matches('[data-operator]')")
+
+
+@pytest.mark.parametrize("name", ["list", "message", "compose-clear", "settings", "welcome"])
+def test_nothing_sticks_out_of_a_page_320_pixels_wide(visit: Visit, name: str) -> None:
+    visit.page.set_viewport_size({"width": 320, "height": 640})
+    page = visit.open(name)
+    out = page.evaluate(
+        "[...document.querySelectorAll('main :is(a, button, input, select, textarea, h1)')]"
+        ".filter((each) => each.checkVisibility() && each.getBoundingClientRect().right > 320"
+        " && !each.closest('.editor-bar')).map((each) => each.outerHTML.slice(0, 100))"
+    )
+    assert out == []
+
+
+def test_a_preview_that_is_no_picture_leaves_the_name(visit: Visit) -> None:
+    page = visit.open("message")
+    page.evaluate(
+        "(() => { const i = new Image(); i.src = '/sample-body/';"
+        " document.querySelector('.attachment').prepend(i); })()"
+    )
+    expect(page.locator(".attachment img")).to_have_count(0)
+
+
 def test_single_keys_rest_in_fields_and_can_be_switched_off(visit: Visit) -> None:
     page = visit.open("list")
     page.locator("#search-field").fill("")

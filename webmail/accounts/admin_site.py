@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlencode
 
 from django.contrib.admin import AdminSite
@@ -11,6 +11,8 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
+
+OTHERS: Final = {"auth": _("Groups of administrators"), "axes": _("Wrong administrator passwords")}
 
 
 class SealpostAdminSite(AdminSite):
@@ -23,6 +25,13 @@ class SealpostAdminSite(AdminSite):
         """A person with a mailbox who administers must be unlocked: a desk left alone locks, and
         with it this page."""
         return super().has_permission(request) and not _is_locked(request)
+
+    def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
+        """The apps of others under the names of what they do here."""
+        apps: list[Any] = super().get_app_list(request, app_label)
+        for app in apps:
+            app["name"] = OTHERS.get(app["app_label"], app["name"])
+        return sorted(apps, key=lambda app: (app["app_label"] in OTHERS, app["app_label"]))
 
     # Typed as Any by Django's stubs.
     def login(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:

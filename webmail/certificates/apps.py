@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
 
 
 class CertificatesConfig(AppConfig):
     name = "webmail.certificates"
     label = "certificates"
+    verbose_name = _("Certificates of correspondents")

@@ -14,7 +14,17 @@ if (field) {
   form.addEventListener("focusout", (event) => {
     if (chips && !form.contains(event.relatedTarget)) chips.hidden = true;
   });
+  // One stop for Tab; the arrows lead from the field through the chips.
+  const operators = [...form.querySelectorAll("[data-operator]")];
+  for (const chip of operators) chip.tabIndex = -1;
   form.addEventListener("keydown", (event) => {
+    const at = operators.indexOf(event.target);
+    const by = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 }[event.key];
+    if (by && chips && (at >= 0 || event.key === "ArrowDown")) {
+      chips.hidden = false;
+      (operators[at + by] ?? (at + by < 0 ? field : operators[0])).focus();
+      event.preventDefault();
+    }
     if (event.key !== "Escape") return;
     if (chips && !chips.hidden) chips.hidden = true;
     else field.blur();

@@ -7,3 +7,4 @@ import "./dragging.js";
 import "./divider.js";
 import "./identity.js";
 import "./poll.js";
+import "./previews.js";
