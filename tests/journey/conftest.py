@@ -18,7 +18,7 @@ CALLER = {name: value for name, value in os.environ.items() if name in ("PATH", 
 """The journey has its own secrets and database, not those of the test run."""
 
 
-@pytest.fixture(scope="module", params=["embedded", "shared"])
+@pytest.fixture(scope="package", params=["embedded", "shared"])
 def demo(request: pytest.FixtureRequest) -> Iterator[Demo]:
     with ExitStack() as stack:
         folder = stack.enter_context(short_folder())

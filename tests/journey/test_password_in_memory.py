@@ -5,16 +5,13 @@ from __future__ import annotations
 import os
 import re
 import secrets
-import signal
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 import pytest
 
 from launcher.browserless import Visitor
 from launcher.demo import MAIL_SERVER_PASSWORD, Demo
 from launcher.dovecot import add_user, mail_folder
+from tests.journey.processes import process_of, while_it_waits
 from tests.support.agent_node import children_of, wait_until
 from tests.support.memory import masked, search
 
@@ -30,30 +27,10 @@ def new_password() -> str:
     return "-".join(secrets.token_hex(5) for _ in range(4))
 
 
-def process_of(demo: Demo, name: str) -> int:
-    (process,) = [each for each in demo.sealpost.launcher.processes if each.name == name]
-    assert process.popen is not None
-    return process.popen.pid
-
-
 def holders(demo: Demo, password: str) -> set[int]:
     """The web's processes that hold ``password`` in their memory."""
     web = process_of(demo, "web")
     return set(search([masked(password.encode())], [web, *children_of(web)]))
-
-
-@contextmanager
-def while_it_waits(demo: Demo, act: Callable[[], object]) -> Iterator[None]:
-    """``act`` under way, and its request to the agent not answered before this ends."""
-    relay = process_of(demo, "relay")
-    with ThreadPoolExecutor(1) as pool:
-        os.kill(relay, signal.SIGSTOP)
-        try:
-            done = pool.submit(act)
-            yield
-        finally:
-            os.kill(relay, signal.SIGCONT)
-        done.result(60)
 
 
 def sign_in(demo: Demo, password: str) -> Visitor:
