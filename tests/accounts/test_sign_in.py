@@ -14,9 +14,10 @@ from django.contrib.sessions.models import Session
 from django.test import Client
 from django.utils import timezone
 
+from crypto_agent.config import SupervisorConfig
 from tests.accounts.cast import ALICE, ALICES_PASSWORD, BOB, FORM, browser, post
 from tests.support.agent_node import AgentNode
-from webmail.accounts import sign_in
+from webmail.accounts import sign_in, throttle
 from webmail.accounts.models import BrowserSession, Throttle, User
 from webmail.agent import door
 from webmail.agent.models import KeySession
@@ -112,6 +113,16 @@ def test_who_is_disabled_or_not_activated_does_not_get_in(
 ) -> None:
     User.objects.filter(pk=alice.pk).update(**change)
     assert signs_in(browser()).status_code == 422
+    assert not door.is_unlocked(alice.hex)
+
+
+def test_that_an_account_is_disabled_is_told_to_who_knows_its_password(alice: User) -> None:
+    User.objects.filter(pk=alice.pk).update(is_active=False)
+    told = signs_in(browser()).context["error"]
+    assert "disabled" in told["sentence"]
+    assert "administrator" in told["hint"]
+    wrong = signs_in(browser(), ALICE, WRONG).context["error"]
+    assert wrong == signs_in(browser(), "who@acme.example", WRONG).context["error"]
 
 
 def test_a_session_that_was_there_before_is_not_taken_over(alice: User) -> None:
@@ -171,29 +182,38 @@ def test_too_many_tries_are_slowed_down_whatever_the_password(
     alice: User, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sign_in, "REFUSAL_SECONDS", 0.0)
-    answers = [signs_in(browser(), ALICE, WRONG).status_code for _ in range(11)]
-    assert answers[:9] == [422] * 9
-    assert answers[-1] == 429
+    tries = throttle.BY_NAME.capacity
+    answers = [signs_in(browser(), ALICE, WRONG).status_code for _ in range(tries + 1)]
+    assert answers == [422] * tries + [429]
     answer = signs_in(browser())
     assert answer.status_code == 429
-    assert int(answer["Retry-After"]) > 0
-    assert "Wait" in answer.context["error"]["hint"]
+    told = re.search(r"Wait (\d+) min", answer.context["error"]["hint"])
+    assert told is not None
+    assert int(told[1]) * 60 >= int(answer["Retry-After"]) > 0
+    # After the time that was told the right password opens.
+    long_ago = timezone.now() - timedelta(minutes=int(told[1]))
+    Throttle.objects.update(updated_at=long_ago)
+    assert signs_in(browser()).status_code == 303
+
+
+def test_the_brake_of_the_web_gives_way_before_that_of_the_agent() -> None:
+    brake = throttle.BY_NAME
+    most = brake.capacity + SupervisorConfig.failure_window_s / brake.refill_seconds
+    assert most <= SupervisorConfig.failures
 
 
 def test_names_that_are_nobodys_are_slowed_down_alike(
     node: AgentNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sign_in, "REFUSAL_SECONDS", 0.0)
-    answers = [signs_in(browser(), "who@acme.example", WRONG).status_code for _ in range(11)]
-    assert answers[:9] == [422] * 9
-    assert answers[-1] == 429
+    tries = throttle.BY_NAME.capacity
+    answers = [signs_in(browser(), "who@acme.example", WRONG) for _ in range(tries + 1)]
+    assert [each.status_code for each in answers] == [422] * tries + [429]
 
 
 def test_trying_many_names_from_one_address_is_slowed_down(
     node: AgentNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from webmail.accounts import throttle
-
     for _ in range(throttle.BY_NETWORK.capacity):
         throttle.take(throttle.BY_NETWORK, "127.0.0.1")
     assert signs_in(browser(), "who@acme.example", WRONG).status_code == 429
@@ -202,7 +222,7 @@ def test_trying_many_names_from_one_address_is_slowed_down(
 def test_good_passwords_do_not_count(alice: User) -> None:
     for _ in range(12):
         assert signs_in(browser()).status_code == 303
-    assert all(bucket.tokens > 9 for bucket in Throttle.objects.all())
+    assert all(bucket.tokens > 4 for bucket in Throttle.objects.all())
 
 
 # --------------------------------------------------------------------------- locked and unlocked

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 import re
 import time
 import uuid
@@ -58,18 +59,16 @@ class Refused(Exception):
 # --------------------------------------------------------------------------- whose vault
 
 
-def find_user(name: str) -> User | None:
+def find_user(name: str, *, even_disabled: bool = False) -> User | None:
     """The active person with a vault whose address (any of them) ``name`` is."""
     try:
         address = normalise(name)
     except ValidationError:
         return None
-    return (
-        User.objects.filter(Q(username=address) | Q(addresses__address=address))
-        .filter(is_active=True, activated_at__isnull=False)
-        .distinct()
-        .first()
-    )
+    found = User.objects.filter(Q(username=address) | Q(addresses__address=address))
+    if not even_disabled:
+        found = found.filter(is_active=True)
+    return found.filter(activated_at__isnull=False).distinct().first()
 
 
 def decoy_id(name: str) -> str:
@@ -84,9 +83,17 @@ def decoy_id(name: str) -> str:
 
 def sign_in(request: HttpRequest, name: str, password: bytearray) -> KeyHolderSession:
     """Open the vault of ``name`` and make this browser theirs. Raises :class:`Refused`."""
-    user = find_user(name)
+    user = find_user(name, even_disabled=True)
     holder = open_vault(request, user, name, password, way="password")
     assert user is not None  # nobody opens a decoy
+    if not user.is_active:
+        # Said only to whoever knows the password; others learn nothing of the account.
+        door.lock(user.hex, session=holder.session)
+        raise Refused(
+            "disabled",
+            _("Your account is disabled."),
+            _("Ask your administrator to enable it. Your mail is kept."),
+        )
     begin_session(request, user, holder)
     return holder
 
@@ -139,7 +146,7 @@ def release_brakes(request: HttpRequest, subject: str) -> None:
 
 
 def slow_down(wait: int) -> Refused:
-    minutes = max(1, round(wait / 60))
+    minutes = math.ceil(wait / 60)
     return Refused(
         "slow_down",
         _("Too many tries."),

@@ -35,8 +35,9 @@ class Brake:
     refill_seconds: float
 
 
-BY_NAME: Final = Brake("name", 10, 90.0)
-"""Ten in fifteen minutes, as the agent's own brake: a person who mistypes is not stopped."""
+BY_NAME: Final = Brake("name", 5, 180.0)
+"""At most ten in fifteen minutes, so that the agent's own brake is never reached first: it would
+break the promise of when to try again."""
 BY_NETWORK: Final = Brake("network", 30, 20.0)
 """An office behind one address signs in on Monday morning; successes are given back."""
 BY_INVITATION: Final = Brake("invitation", 20, 30.0)
