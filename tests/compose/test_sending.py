@@ -10,6 +10,7 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
+from crypto_agent.protocol import ErrorCode, ProtocolError
 from tests.accounts.cast import ALICE, BOB
 from tests.support.smtp_sink import Sink
 from webmail.accounts.models import User
@@ -129,6 +130,34 @@ def test_two_windows_with_one_draft_send_it_once(client: Client, sink: Sink) -> 
         answer = send(client, draft=saved["draft"], version=saved["version"])
         assert answer.status_code == 303
     assert Outgoing.objects.count() == 1
+
+
+def test_a_window_left_behind_keeps_its_words_when_the_draft_was_sent_in_another(
+    client: Client, sink: Sink
+) -> None:
+    saved = post(client, "/compose/save/", form()).json()
+    assert send(client, draft=saved["draft"], version=saved["version"]).status_code == 303
+    late = form(draft=saved["draft"], version=saved["version"], text="Second thoughts.\n")
+    assert post(client, "/compose/save/", late).status_code == 409
+    answer = post(client, "/compose/send/", late)
+    assert answer.status_code == 409
+    assert "another window" in answer.context["error"]["sentence"]
+    assert answer.context["draft"]["text"].strip() == "Second thoughts."
+    assert str(answer.context["draft"]["id"]) != saved["draft"]
+    assert Outgoing.objects.count() == 1
+    again = {**late, "draft": answer.context["draft"]["id"], "version": 1}
+    again["send_id"] = str(answer.context["send_id"])
+    assert post(client, "/compose/send/", again).status_code == 303
+    assert Outgoing.objects.count() == 2
+
+
+def test_a_draft_thrown_away_in_another_window_is_kept_in_this_one(client: Client) -> None:
+    saved = post(client, "/compose/save/", form()).json()
+    assert post(client, f"/compose/{saved['draft']}/discard/", {}).status_code == 303
+    answer = send(client, draft=saved["draft"], version=saved["version"])
+    assert answer.status_code == 409
+    assert SECRET in answer.context["draft"]["text"]
+    assert Outgoing.objects.count() == 0
 
 
 def test_a_mail_to_somebody_without_certificate_is_not_sent_in_clear_by_itself(
@@ -336,8 +365,30 @@ def test_writing_needs_the_keys(client: Client, mailbox: User) -> None:
     answer = post(client, "/compose/save/", form())
     assert answer.status_code == 423
     assert "locked" in answer.json()["sentence"]
-    assert send(client).status_code == 423
+    answer = send(client)
+    assert answer.status_code == 423
+    assert "locked" in answer.context["error"]["sentence"]
+    assert SECRET in answer.context["draft"]["text"]  # what was typed is still on the page
     assert Draft.objects.count() == 0
+
+
+def test_while_the_keys_are_away_nothing_typed_is_lost(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_relay(*_args: object, **_options: object) -> None:
+        raise ProtocolError(ErrorCode.NODE_GONE)
+
+    saved = post(client, "/compose/save/", form()).json()
+    monkeypatch.setattr(door, "call", no_relay)
+    later = form(draft=saved["draft"], version=saved["version"], text="More.\n")
+    answer = post(client, "/compose/save/", later)
+    assert answer.status_code == 503  # the page tries again by itself
+    assert "not running" in answer.json()["sentence"]
+    for path, more in (("/compose/save/", {"save": "1"}), ("/compose/send/", {})):
+        answer = post(client, path, {**later, **more})
+        assert answer.status_code == 422
+        assert answer.context["draft"]["text"].strip() == "More."
+        assert "not running" in answer.context["error"]["sentence"]
 
 
 # --------------------------------------------------------------------------- drafts

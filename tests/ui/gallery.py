@@ -63,7 +63,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if path == "/mail/1/2/":  # a mail that the server fails at
             return self._send(500, render("500").encode(), "text/html; charset=utf-8")
         name, _, language = path.strip("/").partition("/")
-        if name not in PAGES:
+        if name not in PAGES or language not in ("", *dict(settings.LANGUAGES)):
             return self._send(204, b"", "text/plain")
         page = render(name, language=language or "en").encode()
         return self._send(

@@ -6,12 +6,15 @@ import re
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.ui.conftest import Visit
 from tests.ui.samples import PAGES
 
 pytestmark = pytest.mark.browser
+
+
+SAVED = (200, '{"draft": "", "version": 2, "words": "Saved 10:32", "urls": {}}')
 
 
 def violations(page: Page, *rules: str) -> list[str]:
@@ -156,6 +159,23 @@ def test_a_mail_that_fails_to_open_says_so_and_offers_another_try(visit: Visit) 
     expect(failed.get_by_role("heading")).to_have_text("The server does not answer.")
 
 
+def test_an_opened_mail_is_not_covered_by_the_notice_that_it_opens(visit: Visit) -> None:
+    page = visit.open("message")
+    opened = page.locator("#reader").inner_html()
+    page = visit.open("list")
+    page.route("**/mail/1/3/", lambda route: route.fulfill(body=opened, content_type="text/html"))
+    # A slow device: what is in place is told a while later.
+    page.evaluate(
+        "document.addEventListener('htmx:after:swap', () => {"
+        " const end = performance.now() + 300; while (performance.now() < end); })"
+    )
+    page.locator("#row-3 .row-link").click()
+    expect(page.locator("#reader [data-message]")).to_be_visible()
+    page.wait_for_timeout(400)
+    expect(page.locator("#reader [data-message]")).to_be_visible()
+    assert visit.complaints == []
+
+
 def test_i_opens_how_it_was_checked(visit: Visit) -> None:
     page = visit.open("message")
     page.keyboard.press("i")
@@ -265,6 +285,86 @@ def test_plain_text_keeps_what_was_written(visit: Visit) -> None:
     expect(page.locator("#field-text")).to_be_visible()
     assert "> Please sign it by Friday." in page.input_value("#field-text")
     assert page.locator("[data-html]").input_value() == ""
+
+
+def writing(visit: Visit) -> Page:
+    """The composer with a word that the server does not have."""
+    page = visit.open("compose")
+    editor = page.frame_locator("iframe.editor-frame").locator("#editor")
+    expect(editor).to_contain_text("thank you")
+    page.locator("#field-subject").fill("Not saved yet")
+    return page
+
+
+def answer_saves(page: Page, *answers: tuple[int, str]) -> list[str]:
+    """Answer the next saves with these and later ones with the last; returns what was asked."""
+    asked: list[str] = []
+    left = list(answers)
+
+    def answer(route: Route) -> None:
+        asked.append(route.request.url)
+        status, body = left.pop(0) if len(left) > 1 else left[0]
+        route.fulfill(status=status, body=body, content_type="application/json")
+
+    page.route("**/compose/save/", answer)
+    return asked
+
+
+def test_send_leaves_the_page_only_when_every_word_is_saved(visit: Visit) -> None:
+    page = writing(visit)
+    sent: list[str] = []
+    page.on("request", lambda each: sent.append(each.url) if "/send/" in each.url else None)
+    saves = answer_saves(page, (503, '{"sentence": "The key service is not running."}'), SAVED)
+    page.locator("[data-send]").click()
+    expect(page.locator("[data-saved]")).to_have_text("The key service is not running.")
+    expect(page.locator("[data-send]")).to_contain_text("Send")
+    assert sent == []
+    page.locator("[data-send]").dblclick()
+    page.wait_for_timeout(500)
+    assert len(sent) == 1
+    assert len(saves) == 2
+
+
+def test_locked_at_send_the_password_is_asked_for_in_place(visit: Visit) -> None:
+    page = writing(visit)
+    answer_saves(page, (423, '{"sentence": "Your mail is locked."}'))
+    page.locator("[data-send]").click()
+    expect(page.locator("[data-unlock-dialog]")).to_be_visible()
+    expect(page.locator("#field-subject")).to_have_value("Not saved yet")
+
+
+def test_signed_out_while_writing_the_text_stays_and_is_saved_after_signing_in(
+    visit: Visit,
+) -> None:
+    page = writing(visit)
+    saves = answer_saves(page, (401, "{}"), (403, "{}"), SAVED)
+    again = page.content().replace('name="csrf-token" content="', 'name="csrf-token" content="new')
+    page.route(
+        f"{visit.address}/", lambda route: route.fulfill(body=again, content_type="text/html")
+    )
+    page.locator("[data-send]").click()
+    expect(page.locator("[data-signed-out-dialog]")).to_contain_text("You are signed out.")
+    expect(page.locator("#field-subject")).to_have_value("Not saved yet")
+    page.evaluate("dispatchEvent(new Event('focus'))")  # back from the other tab
+    expect(page.locator("[data-signed-out-dialog]")).to_be_hidden()
+    expect(page.locator("[data-saved]")).to_have_text("Saved 10:32")
+    assert len(saves) == 3
+    assert page.locator('meta[name="csrf-token"]').get_attribute("content") == "new"
+
+
+def test_nobody_elses_sign_in_takes_over_what_was_written(visit: Visit) -> None:
+    page = writing(visit)
+    saves = answer_saves(page, (403, "{}"))
+    others = page.content().replace("account-button", "account-button-of-bob")
+    others = others.replace(
+        "<body", '<body><button class="account-button" title="bob@acme.example"></button', 1
+    )
+    page.route(
+        f"{visit.address}/", lambda route: route.fulfill(body=others, content_type="text/html")
+    )
+    page.locator("[data-send]").click()
+    expect(page.locator("[data-saved]")).to_contain_text("somebody else is signed in")
+    assert len(saves) == 1
 
 
 def test_a_hint_appears_when_an_attachment_is_announced_and_none_is_there(visit: Visit) -> None:

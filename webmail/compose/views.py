@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from functools import wraps
@@ -266,6 +267,7 @@ def _edit(
         "replying_to": _replying_to(user, about),
         "notice": notice,
         "notice_tone": tone,
+        "locked": ours(request).holder is None,
         "undo_seconds": user.undo_send_seconds,
         "limits": {"bytes": drafts.ATTACHMENTS_BYTES, "words": "25 MB"},
         "error": error,
@@ -320,8 +322,10 @@ def _keep(
     holder, user = _holder(request), _user(request)
     if written.draft is None:
         return drafts.start(holder, user, written.content, About()), About()
-    row = _own_draft(request, written.draft)
-    if _busy(row) is not None:
+    row = Draft.objects.filter(pk=written.draft).first()
+    if row is not None and row.user_id != user.pk:
+        raise Http404
+    if row is None or row.closing or _busy(row) is not None:
         raise drafts.DraftConflict
     about = drafts.read_about(holder, row)
     content = _with_thread(written.content, about)
@@ -336,7 +340,8 @@ def _with_thread(content: Content, about: About) -> Content:
 
 def _conflict_sentence() -> str:
     return _(
-        "This draft was changed in another window or already sent. Reload it to see that text."
+        "Not saved: this draft was changed, sent or thrown away in another window. What you write "
+        "here stays on this page; Send asks you whose text counts."
     )
 
 
@@ -349,24 +354,24 @@ def save(request: HttpRequest) -> HttpResponse:
     Pressed as a button (``save`` in the form): everything stored, 303 to the draft.
     """
     button = "save" in request.POST
-    if ours(request).holder is None:
-        return _locked_while_writing(request, button=button)
     written = forms.read(request.POST, _user(request))
+    if ours(request).holder is None:
+        return _locked_while_writing(request, written, button=button)
     try:
         row, _about = _keep(request, written, whole=button)
     except drafts.DraftConflict:
         if button:
-            messages.error(request, _conflict_sentence())
-            return SeeOther(reverse("compose:draft", args=[written.draft]))
+            return _after_conflict(request, written)
         return JsonResponse({"sentence": _conflict_sentence()}, status=HTTPStatus.CONFLICT)
     except ProtocolError as error:
         if error.code in LOCKED_CODES:
-            return _locked_while_writing(request, button=button)
+            return _locked_while_writing(request, written, button=button)
         sentence, hint = explain(error.code)
         if button:
-            return _trouble(request, str(sentence), str(hint))
+            return _not_sent(request, written, str(sentence), str(hint))
+        # Not the form's fault: the page tries again by itself.
         return JsonResponse(
-            {"sentence": f"{sentence} {hint}"}, status=HTTPStatus.UNPROCESSABLE_ENTITY
+            {"sentence": f"{sentence} {hint}"}, status=HTTPStatus.SERVICE_UNAVAILABLE
         )
     if button:
         try:
@@ -389,21 +394,22 @@ def save(request: HttpRequest) -> HttpResponse:
     )
 
 
-def _locked_while_writing(request: HttpRequest, *, button: bool) -> HttpResponse:
+def _locked_while_writing(request: HttpRequest, written: Written, *, button: bool) -> HttpResponse:
     if button:
-        return _locked_page(request)
+        return _locked_page(request, written)
     sentence = _("Your mail is locked. Unlock it to save what you write.")
     return JsonResponse({"sentence": sentence}, status=HTTPStatus.LOCKED)
 
 
-def _locked_page(request: HttpRequest) -> HttpResponse:
-    """The unlock page; afterwards one is back at the draft as it was saved last."""
-    written = forms.read(request.POST, _user(request))
-    back_to = reverse("compose:new")
-    if written.draft is not None:
-        back_to = reverse("compose:draft", args=[written.draft])
-    context = {"back_to": back_to, "error": None}
-    return render(request, "accounts/locked.html", context, status=HTTPStatus.LOCKED)
+def _locked_page(request: HttpRequest, written: Written) -> HttpResponse:
+    """The form again with every typed word, and what to do; a script asks for the password."""
+    return _not_sent(
+        request,
+        written,
+        _("Your mail was locked meanwhile."),
+        _("What you wrote is still here. Unlock in another tab, then send it here."),
+        status=HTTPStatus.LOCKED,
+    )
 
 
 def _file_soon(row: Draft) -> None:
@@ -587,7 +593,7 @@ def send(request: HttpRequest) -> HttpResponse:
     if Outgoing.objects.filter(pk=send_id, user=user).exists():
         return SeeOther(_next(request))
     if ours(request).holder is None:
-        return _locked_page(request)
+        return _locked_page(request, written)
     try:
         return _send(request, replace(written, send_id=send_id))
     except drafts.DraftConflict:
@@ -597,38 +603,53 @@ def send(request: HttpRequest) -> HttpResponse:
         return _not_sent(request, written, sentence)
     except ProtocolError as error:
         if error.code in LOCKED_CODES:
-            return _locked_page(request)
+            return _locked_page(request, written)
         sentence, hint = explain(error.code)
         return _not_sent(request, written, str(sentence), str(hint))
 
 
 def _not_sent(
-    request: HttpRequest, written: Written, sentence: str, hint: str = ""
+    request: HttpRequest,
+    written: Written,
+    sentence: str,
+    hint: str = "",
+    *,
+    status: int = HTTPStatus.UNPROCESSABLE_ENTITY,
 ) -> HttpResponse:
+    """The form as it was typed, with the reason. Needs no keys: they may be what is missing."""
     row = None
+    parts: list[Part] = []
     if written.draft is not None:
         row = _own_draft(request, written.draft)
+        if ours(request).holder is not None:
+            with suppress(ProtocolError):
+                parts = drafts.attachments(_holder(request), row)
     return _edit(
         request,
         row,
         written.content,
         About(),
-        [],
+        parts,
         written=written,
         error={"sentence": sentence, "hint": hint},
-        status=HTTPStatus.UNPROCESSABLE_ENTITY,
+        status=status,
     )
 
 
 def _after_conflict(request: HttpRequest, written: Written) -> HttpResponse:
-    """Sent by the other window or the first click: fine. Changed there: ask whose text counts."""
-    if written.draft is None or written.send_id is None:
-        raise Http404
-    sent = Outgoing.objects.filter(user=_user(request)).exclude(state=State.CANCELLED)
-    if sent.filter(pk=written.send_id).exists() or sent.filter(draft_id=written.draft).exists():
+    """Sent by the first click or by another window with the same words: fine. Changed there: ask
+    whose text counts."""
+    user, holder = _user(request), _holder(request)
+    sent = Outgoing.objects.filter(user=user).exclude(state=State.CANCELLED)
+    if written.send_id is not None and sent.filter(pk=written.send_id).exists():
         return SeeOther(_next(request))
-    row = _own_draft(request, written.draft)
-    holder = _holder(request)
+    assert written.draft is not None  # what is new conflicts with nothing
+    row = Draft.objects.filter(pk=written.draft, user=user).first()
+    if row is None or row.closing or _busy(row) is not None:
+        was_sent = row is not None and sent.filter(draft=row).exists()
+        if row is not None and was_sent and _says_the_same(holder, row, written):
+            return SeeOther(_next(request))
+        return _apart(request, row, written)
     return _edit(
         request,
         row,
@@ -642,6 +663,33 @@ def _after_conflict(request: HttpRequest, written: Written) -> HttpResponse:
             "verb": _("Send the text shown here"),
             "name": "confirm",
             "value": "conflict",
+        },
+        status=HTTPStatus.CONFLICT,
+    )
+
+
+def _says_the_same(holder: KeyHolderSession, row: Draft, written: Written) -> bool:
+    """Whether a page holds just what the draft ended with."""
+    about = drafts.read_about(holder, row)
+    return drafts.read(holder, row) == _with_thread(written.content, about)
+
+
+def _apart(request: HttpRequest, row: Draft | None, written: Written) -> HttpResponse:
+    """The draft was sent or thrown away elsewhere and this page says something else: it goes on as
+    a draft of its own, with what the old one knew of the mail it answers."""
+    holder = _holder(request)
+    about = About() if row is None else drafts.read_about(holder, row)
+    own = drafts.start(holder, _user(request), _with_thread(written.content, about), about)
+    return _edit(
+        request,
+        own,
+        written.content,
+        about,
+        [],
+        written=written,
+        error={
+            "sentence": _("Not sent: this draft was sent or thrown away in another window."),
+            "hint": _("What you wrote here is a new draft now, without attachments."),
         },
         status=HTTPStatus.CONFLICT,
     )

@@ -19,6 +19,23 @@ export function process(element) {
   htmx.process(element);
 }
 
+/**
+ * Whoever signed in again in another tab has a new CSRF token: take it over, if it is the same
+ * person. Resolves to "renewed", "other" (somebody else is signed in) or "out" (nobody is).
+ */
+export async function renewToken() {
+  const who = (root) => root.querySelector(".account-button")?.title ?? "";
+  const headers = { "X-Sealpost-Background": "1" };
+  const response = await fetch(document.querySelector("a.brand").href, { credentials: "same-origin", headers });
+  const page = new DOMParser().parseFromString(await response.text(), "text/html");
+  if (!who(page)) return "out";
+  if (who(page) !== who(document)) return "other";
+  const fresh = page.querySelector('meta[name="csrf-token"]').content;
+  document.querySelector('meta[name="csrf-token"]').content = fresh;
+  for (const field of document.querySelectorAll("input[name=csrfmiddlewaretoken]")) field.value = fresh;
+  return "renewed";
+}
+
 /** POST `pairs` ([[name, value], …] or FormData); resolves to the Response. */
 export async function post(url, pairs) {
   const body = pairs instanceof FormData ? pairs : new URLSearchParams(pairs);

@@ -4,7 +4,7 @@ import { save } from "./compose.js";
 
 const form = document.querySelector("[data-compose]");
 const list = form.querySelector("[data-attachments]");
-const token = document.querySelector('meta[name="csrf-token"]').content;
+const token = () => document.querySelector('meta[name="csrf-token"]').content;
 let queue = Promise.resolve();
 
 export function attach(files) {
@@ -36,7 +36,7 @@ async function upload(job) {
     await save();
   }
   const data = new FormData();
-  data.append("csrfmiddlewaretoken", token);
+  data.append("csrfmiddlewaretoken", token());
   data.append("draft", form.elements.draft.value);
   data.append("version", form.elements.version.value);
   data.append("file", job.file, job.file.name);
@@ -45,7 +45,7 @@ async function upload(job) {
     job.request = request;
     request.open("POST", form.dataset.attach);
     request.setRequestHeader("HX-Request", "true");
-    request.setRequestHeader("X-CSRFToken", token);
+    request.setRequestHeader("X-CSRFToken", token());
     request.upload.addEventListener("progress", (event) => {
       if (event.lengthComputable) job.item.querySelector("progress").value = (event.loaded / event.total) * 100;
     });

@@ -2,7 +2,7 @@
 import "./recipients.js";
 import "./attachments.js";
 import { editor } from "./editor.js";
-import { fetchInto } from "../requests.js";
+import { fetchInto, renewToken } from "../requests.js";
 import { used } from "../lock.js";
 
 const form = document.querySelector("[data-compose]");
@@ -30,7 +30,7 @@ function fields() {
   return data;
 }
 
-/** Save now. Resolves to true when the server has it. */
+/** Save now. Resolves to true when the server has it; "conflict" when another window was faster. */
 export async function save() {
   clearTimeout(timer);
   if (saving) await saving;
@@ -41,7 +41,7 @@ export async function save() {
   return done;
 }
 
-async function push() {
+async function push({ again = true } = {}) {
   const began = dirtySince;
   dirtySince = 0;
   saved.textContent = form.dataset.wordsSaving;
@@ -56,12 +56,21 @@ async function push() {
     if (response.ok) {
       keep(answer);
       used();
+      signedOut.close();
       return true;
     }
     dirtySince = began;
+    if (response.status === 401 || (response.status === 403 && again)) {
+      const found = response.status === 401 ? "out" : await renewToken();
+      if (found === "renewed") return push({ again: false });
+      saved.textContent = found === "out" ? form.dataset.wordsSignedOut : form.dataset.wordsOtherPerson;
+      if (!signedOut.open) signedOut.showModal();
+      return false;
+    }
     saved.textContent = answer.sentence ?? form.dataset.wordsOffline;
     if (response.status === 423) askToUnlock();
-    else if (response.status !== 409 && response.status !== 422) timer = setTimeout(save, AT_MOST_MS);
+    else if (response.status === 409) return "conflict";
+    else timer = setTimeout(save, AT_MOST_MS);
   } catch {
     dirtySince = began;
     saved.textContent = form.dataset.wordsOffline;
@@ -91,6 +100,8 @@ function keep(answer) {
 }
 
 const dialog = document.querySelector("[data-unlock-dialog]");
+const signedOut = document.querySelector("[data-signed-out-dialog]");
+signedOut.querySelector("[data-close-dialog]").addEventListener("click", () => signedOut.close());
 
 async function askToUnlock() {
   if (dialog.open) return;
@@ -107,10 +118,15 @@ document.addEventListener("sealpost:closing", save);
 
 form.addEventListener("input", (event) => event.target.name !== "file" && changed());
 form.addEventListener("sealpost:changed", changed);
-document.addEventListener("visibilitychange", () => document.hidden && save());
+// Left for another tab, or back from one where one signed in again.
+document.addEventListener("visibilitychange", save);
+addEventListener("focus", save);
 addEventListener("beforeunload", (event) => dirtySince && !leaving && event.preventDefault());
 
 // --- sending ---------------------------------------------------------------------------------
+
+let sending = false;
+let ready = false;
 
 const own = () => editor.ownText();
 
@@ -134,17 +150,24 @@ form.addEventListener("submit", async (event) => {
     if (button.matches("[data-discard]")) leaving = true;
     return;
   }
-  if (leaving) return event.preventDefault();
-  if (form.querySelector(".uploading") || saving) {
-    event.preventDefault();
-    await Promise.all([saving, attachmentsDone()]);
-    form.requestSubmit(button);
+  if (ready) {
+    leaving = true;
+    setTimeout(() => form.querySelectorAll("[data-send]").forEach((each) => (each.disabled = true)));
     return;
   }
-  leaving = true;
-  clearTimeout(timer);
-  form.querySelector("[data-send] span").textContent = form.dataset.wordsSending;
-  setTimeout(() => form.querySelectorAll("[data-send]").forEach((each) => (each.disabled = true)));
+  event.preventDefault();
+  if (leaving || sending) return;
+  sending = true;
+  const words = form.querySelector("[data-send] span");
+  const before = words.textContent;
+  words.textContent = form.dataset.wordsSending;
+  await attachmentsDone();
+  // Saved first: the page is left only when the server has every word and the keys are at hand.
+  dirtySince ||= Date.now();
+  ready = Boolean(await save());
+  sending = false;
+  if (ready) form.requestSubmit(button);
+  else words.textContent = before;
 });
 
 function attachmentsDone() {
@@ -182,3 +205,8 @@ document.addEventListener("keydown", (event) => {
 });
 
 editor.start({ changed, send, showCc });
+
+if (form.hasAttribute("data-locked")) {
+  dirtySince = Date.now(); // what stands here was typed while the keys were away
+  askToUnlock();
+}

@@ -49,6 +49,7 @@ function showFailure(url) {
 export async function openMessage(url, { push = true, focus = !wide() } = {}) {
   const row = rows().find((each) => each.dataset.url === new URL(url, location.href).pathname);
   const wait = setTimeout(() => {
+    if (arrived) return; // in place already, and HTMX has only not said so yet
     reader.replaceChildren(document.getElementById("reader-busy").content.cloneNode(true));
     document.body.dataset.view = "message";
   }, BUSY_AFTER_MS);
