@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from webmail.accounts.models import User
-from webmail.accounts.passwords import check_new_password
+from webmail.accounts.passwords import check_new_password, names_of
 from webmail.accounts.sign_in import Refused
 
 ALICE = User(username="alice.adams@acme.example", display_name="Alice Adams")
@@ -12,7 +12,7 @@ ALICE = User(username="alice.adams@acme.example", display_name="Alice Adams")
 def judge(password: str, again: str | None = None) -> str:
     try:
         twice = password if again is None else again
-        check_new_password(bytearray(password.encode()), bytearray(twice.encode()), ALICE)
+        check_new_password(bytearray(password.encode()), bytearray(twice.encode()), names_of(ALICE))
     except Refused as refused:
         return refused.code
     return "good"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import hmac
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -28,8 +29,12 @@ _FEW: Final = 5
 """Fewer different characters than this is a pattern, not a password."""
 
 
-def check_new_password(password: bytearray, again: bytearray, user: User | None) -> None:
-    """Raises :class:`Refused` with the sentence for the person."""
+def check_new_password(password: bytearray, again: bytearray, names: Sequence[str]) -> None:
+    """Raises :class:`Refused` with the sentence for the person. ``names``: what it must not be.
+
+    Of somebody who did not prove yet who they are, ``names`` holds nothing but what they typed: an
+    answer that knows more would tell a stranger who has a mailbox here, and their name.
+    """
     if not hmac.compare_digest(password, again):
         raise Refused("differ", _("The two passwords differ."), _("Type the same one twice."))
     length = _characters(password)
@@ -43,7 +48,7 @@ def check_new_password(password: bytearray, again: bytearray, user: User | None)
         raise Refused("long", _("This password is too long."), _("1,024 bytes are the most."))
     lowered = _lowered(password)
     try:
-        if len(set(lowered)) < _FEW or _is_common(lowered) or _is_own_name(lowered, user):
+        if len(set(lowered)) < _FEW or _is_common(lowered) or _is_own_name(lowered, names):
             raise Refused(
                 "common",
                 _("This password is easy to guess."),
@@ -79,10 +84,11 @@ def _common_digests() -> frozenset[bytes]:
         return frozenset(hashlib.sha256(word).digest() for word in words if len(word) >= LEAST)
 
 
-def _is_own_name(lowered: bytearray, user: User | None) -> bool:
-    if user is None:
-        return False
-    names = [user.display_name, user.username, user.username.partition("@")[0]]
+def names_of(user: User) -> list[str]:
+    return [user.display_name, user.username, user.username.partition("@")[0]]
+
+
+def _is_own_name(lowered: bytearray, names: Sequence[str]) -> bool:
     return any(
         len(name) >= _FEW and lowered.find(name.lower().encode()) >= 0 and
         len(lowered) - len(name.encode()) < _FEW

@@ -28,7 +28,7 @@ from webmail.accounts import sign_in as sign_in_acts
 from webmail.accounts.forms import SettingsForm
 from webmail.accounts.gates import SeeOther, is_fragment, signed_in
 from webmail.accounts.models import User
-from webmail.accounts.passwords import check_new_password
+from webmail.accounts.passwords import check_new_password, names_of
 from webmail.accounts.request import ours
 from webmail.accounts.secret_body import SecretRequest, secret_fields
 from webmail.accounts.sign_in import Refused
@@ -232,7 +232,10 @@ def _change(
 ) -> str:
     """Re-wrap the vault key; the new recovery code or "". Raises Refused."""
     new = request.secrets["new_password"]
-    check_new_password(new, request.secrets["new_password_again"], user)
+    names = [name, name.partition("@")[0]]
+    if user is not None and user == request.user:
+        names = names_of(user)
+    check_new_password(new, request.secrets["new_password_again"], names)
     subject = user.hex if user is not None else sign_in_acts.decoy_id(name)
     started = time.monotonic()
     sign_in_acts.with_brakes(request, subject)

@@ -18,7 +18,7 @@ from webmail.accounts import invitations, sign_in, throttle
 from webmail.accounts.gates import SeeOther, signed_in
 from webmail.accounts.invitations import State
 from webmail.accounts.models import Invitation, MailAccount, User
-from webmail.accounts.passwords import LEAST, check_new_password
+from webmail.accounts.passwords import LEAST, check_new_password, names_of
 from webmail.accounts.secret_body import SecretRequest, secret_fields
 from webmail.accounts.sign_in import Refused
 from webmail.accounts.views import refused_page
@@ -76,7 +76,7 @@ def invitation(request: SecretRequest, token: str) -> HttpResponse:
 
 def _accept(request: SecretRequest, found: Invitation) -> activate.Activated:
     password = request.secrets["password"]
-    check_new_password(password, request.secrets["password_again"], found.user)
+    check_new_password(password, request.secrets["password_again"], names_of(found.user))
     zone = request.POST.get("time_zone", "")
     if zone in zoneinfo.available_timezones():
         found.user.time_zone = zone
@@ -190,6 +190,11 @@ def _mail_form(
     error = None
     if problem is not None:
         error = {"sentence": problem.sentence, "hint": ""}
+        if request.method == "POST" and problem.code == "refused_login":
+            error = {
+                "sentence": _("The mail server does not accept this password."),
+                "hint": _("Check it and try again. What was saved before was not changed."),
+            }
     return {"needs_password": True, "imap_host": account.imap_host, "error": error}
 
 
