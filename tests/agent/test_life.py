@@ -237,12 +237,35 @@ def test_a_dead_relay_is_told_and_a_new_one_goes_on(
         introduce(node, settings)
         _, alice = with_vault(ALICE)
         node.stop_relay()
-        monkeypatch.setattr("webmail.agent.exchange.ask_agent.__kwdefaults__", {"timeout": 0.5})
-        monkeypatch.setattr("webmail.agent.door._OPENER_TIMEOUT_S", 0.5)
-        with refused(ErrorCode.TIMEOUT):
+        monkeypatch.setattr("webmail.agent.exchange.PATIENCE_S", 0.5)
+        monkeypatch.setattr("webmail.agent.exchange.DESCRIBE_TIMEOUT_S", 0.5)
+        began = time.monotonic()
+        with refused(ErrorCode.NODE_GONE):
             door.call(alice, "ping", {})
+        assert time.monotonic() - began < 10, "a page must not wait a minute for each answer"
+        began = time.monotonic()
+        with refused(ErrorCode.NODE_GONE):
+            door.call(alice, "ping", {})
+        assert time.monotonic() - began < 2, "nor may every thread of the web wait"
         monkeypatch.undo()
         node.start_relay()
+
+        def answers() -> bool:
+            try:
+                return door.call(alice, "ping", {"echo": 1}) == {"echo": 1}
+            except ProtocolError:
+                return False
+
+        wait_until(answers, what="an answer of the new relay")
+
+
+def test_an_answer_that_takes_long_is_waited_for_while_the_relay_is_there(
+    db: None, start_node: StartNode, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with start_node(SEALPOST_SERVICES="verifier") as node:
+        introduce(node, settings)
+        _, alice = with_vault(ALICE)
+        monkeypatch.setattr("webmail.agent.exchange.PATIENCE_S", 0.0)
         assert door.call(alice, "ping", {"echo": 1}) == {"echo": 1}
 
 

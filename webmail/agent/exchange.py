@@ -36,8 +36,20 @@ BROKER_ERRORS: Final = (OperationalError, RedisError, ConnectionError, OSError, 
 """RuntimeError is what Celery makes of a result store that it cannot connect to again; it says that
 the program must be restarted, but the next request does connect when the broker is back."""
 DEFAULT_TIMEOUT_S: Final = 60.0
-"""A large message may take this long; a relay that does not run is noticed by its heartbeat."""
+"""A large message may take this long."""
+PATIENCE_S: Final = 3.0
+"""After it the relay is asked whether it is there at all. Its queue is first in, first out: when it
+describes itself it has taken the request before."""
 DESCRIBE_TIMEOUT_S: Final = 4.0
+SILENCE_S: Final = 3.0
+"""For how long a relay that did not answer is not asked again: a page that needs several answers
+must not wait for each, and a dead relay must not hold every thread of the web."""
+SILENT_TIMEOUT_S: Final = 1.0
+"""How long it is then given to say that it is back."""
+
+
+_silent_until: dict[str, float] = {}
+"""Node → when its silent relay may be asked again, by the monotonic clock."""
 
 
 def _nothing() -> None:
@@ -67,7 +79,12 @@ def meanwhile(work: Callable[[], object]) -> Iterator[None]:
 
 
 def _ask(node: str, task: str, name: str, args: list[Any], timeout: float) -> Any:
-    """Raises ProtocolError: broker_gone, timeout."""
+    """Raises ProtocolError: broker_gone, node_gone, timeout."""
+    if node in _silent_until:
+        if time.monotonic() < _silent_until[node]:
+            raise ProtocolError(ErrorCode.NODE_GONE, "no relay")
+        if name == TASK_HANDLE:
+            _require_relay(node, SILENT_TIMEOUT_S)
     try:
         result = app.send_task(
             name,
@@ -86,19 +103,39 @@ def _ask(node: str, task: str, name: str, args: list[Any], timeout: float) -> An
         work = _meanwhile.get()
         with meanwhile(_nothing):  # the work may ask an agent itself
             work()
+        patience = min(timeout, PATIENCE_S)
         try:
-            # Celery forbids waiting inside a task because a full pool could wait for itself. The
-            # worker waits for the relay here: another process on another queue, which never waits
-            # for it.
-            return result.get(timeout=timeout, propagate=True, disable_sync_subtasks=False)
-        except CeleryTimeout as error:
-            raise ProtocolError(ErrorCode.TIMEOUT) from error
-        except BROKER_ERRORS as error:
-            raise ProtocolError(ErrorCode.BROKER_GONE) from error
+            return _wait(result, patience)
+        except CeleryTimeout:
+            if name == TASK_HANDLE:
+                _require_relay(node, DESCRIBE_TIMEOUT_S)
+        return _wait(result, timeout - patience)
+    except CeleryTimeout as error:
+        raise ProtocolError(ErrorCode.TIMEOUT) from error
+    except BROKER_ERRORS as error:
+        raise ProtocolError(ErrorCode.BROKER_GONE) from error
     finally:
         # Delete the result and end the subscription: both would else pile up.
         with contextlib.suppress(*BROKER_ERRORS):
             result.forget()
+
+
+def _wait(result: Any, seconds: float) -> Any:
+    # Celery forbids waiting inside a task because a full pool could wait for itself. The worker
+    # waits for the relay here: another process on another queue, which never waits for it.
+    return result.get(timeout=seconds, propagate=True, disable_sync_subtasks=False)
+
+
+def _require_relay(node: str, timeout: float) -> None:
+    """Raises ProtocolError (node_gone) when nobody serves the node's queue."""
+    try:
+        _ask(node, new_task_id(), TASK_DESCRIBE, [], timeout)
+        _silent_until.pop(node, None)
+    except ProtocolError as error:
+        if error.code is not ErrorCode.TIMEOUT:
+            raise
+        _silent_until[node] = time.monotonic() + SILENCE_S
+        raise ProtocolError(ErrorCode.NODE_GONE, "no relay") from error
 
 
 def ask_agent(
