@@ -10,9 +10,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from django.test import Client
 
+from webmail.accounts.models import User
 from webmail.lib import fetch
 from webmail.lib.fetch import FetchError, FetchFailed, FetchRefused
+from webmail.reading import proxy
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -131,6 +134,18 @@ def test_the_same_server_is_refused_unless_it_is_allowed(server: Server) -> None
         fetch.get(f"{server.origin}/list")
     assert refused.value.code == "port"
     assert server.seen == []
+
+
+def test_a_server_that_was_named_is_refused_where_only_public_ones_are_wanted(
+    allowed: Server, settings: Any
+) -> None:
+    assert fetch.get(f"{allowed.origin}/list") == b"the list"
+    with pytest.raises(FetchRefused):
+        fetch.get(f"{allowed.origin}/list", public_only=True)
+    picture = proxy.address(f"{allowed.origin}/picture", User())
+    answer = Client().get(picture)
+    assert answer.status_code == 404
+    assert [path for path, _headers in allowed.seen] == ["/list"]
 
 
 def test_an_allowed_port_of_a_host_allows_no_other_port(allowed: Server) -> None:

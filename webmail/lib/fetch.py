@@ -113,9 +113,12 @@ class _Target:
     host: str
     port: int
     path: str
+    public_only: bool = False
 
     @property
     def allowed_by_name(self) -> bool:
+        if self.public_only:
+            return False
         shown = f"[{self.host}]" if ":" in self.host else self.host
         allowed = {str(entry).strip().lower() for entry in settings.FETCH_ALLOWED_HOSTS}
         return f"{shown}:{self.port}" in allowed
@@ -136,12 +139,19 @@ def is_public(address: str) -> bool:
     return not any(parsed in network for network in _REFUSED_V6)
 
 
-def get(url: str, *, limit: int = DEFAULT_LIMIT, timeout: float = DEFAULT_TIMEOUT) -> bytes:
+def get(
+    url: str,
+    *,
+    limit: int = DEFAULT_LIMIT,
+    timeout: float = DEFAULT_TIMEOUT,
+    public_only: bool = False,
+) -> bytes:
     """The body at ``url``: at most ``limit`` bytes within ``timeout`` seconds in all.
 
-    Raises FetchRefused or FetchFailed.
+    ``public_only``: what the administrator named is not reached either. Raises FetchRefused or
+    FetchFailed.
     """
-    return fetch(url, limit=limit, timeout=timeout).body
+    return fetch(url, limit=limit, timeout=timeout, public_only=public_only).body
 
 
 def post(
@@ -164,12 +174,13 @@ def fetch(
     headers: Mapping[str, str] | None = None,
     limit: int = DEFAULT_LIMIT,
     timeout: float = DEFAULT_TIMEOUT,
+    public_only: bool = False,
 ) -> Answer:
     """GET, or POST when there is a ``body``. With conditional ``headers`` a 304 is an answer."""
     deadline = time.monotonic() + timeout
     conditional = any(name.lower().startswith("if-") for name in headers or {})
     for _hop in range(MAX_REDIRECTS + 1):
-        target = check_url(url)
+        target = check_url(url, public_only=public_only)
         status, answered, data = _exchange(target, body, dict(headers or {}), limit, deadline)
         if status == 200 or (status == 304 and conditional):
             return Answer(status, answered, data)
@@ -183,7 +194,7 @@ def fetch(
     raise FetchFailed("redirects", f"More than {MAX_REDIRECTS} redirects.")
 
 
-def check_url(url: str) -> _Target:
+def check_url(url: str, *, public_only: bool = False) -> _Target:
     """Scheme, host and port of a URL that may be tried. Raises FetchRefused."""
     if len(url) > MAX_URL or any(not 0x21 <= ord(char) <= 0x7E for char in _ascii(url)):
         raise FetchRefused("url", "The address is too long or holds characters it must not hold.")
@@ -200,7 +211,7 @@ def check_url(url: str) -> _Target:
         raise FetchRefused("port", "Port 0 is no port.")
     host = _plain_host(host)
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    target = _Target(parts.scheme, host, port or DEFAULT_PORTS[parts.scheme], path)
+    target = _Target(parts.scheme, host, port or DEFAULT_PORTS[parts.scheme], path, public_only)
     if target.port != DEFAULT_PORTS[target.scheme] and not target.allowed_by_name:
         raise FetchRefused("port", "Only the usual ports of http and https are reached.")
     return target

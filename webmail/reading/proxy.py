@@ -42,7 +42,11 @@ def answer(request: HttpRequest) -> HttpResponse:
     except signing.BadSignature:
         return HttpResponse(status=403)
     try:
-        data = fetch.get(str(wanted["u"]), limit=SIZE_LIMIT, timeout=TIMEOUT_SECONDS)
+        # The servers that an administrator named are there for revocation lists: no mail may have
+        # us ask them for anything.
+        data = fetch.get(
+            str(wanted["u"]), limit=SIZE_LIMIT, timeout=TIMEOUT_SECONDS, public_only=True
+        )
     except fetch.FetchError:
         return HttpResponse(status=404)
     media_type = raster_type(data)
