@@ -43,6 +43,8 @@ app.conf.update(
         "retry_policy": {"max_retries": 1, "interval_start": 0.1, "timeout": 3.0}
     },
     worker_hijack_root_logger=False,
+    # Whoever writes to the broker may drop work, not end or question the worker.
+    worker_enable_remote_control=False,
     timezone="UTC",
     beat_schedule={
         "revocation-lists": {
