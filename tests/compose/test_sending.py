@@ -418,6 +418,20 @@ def test_autosave_keeps_exactly_one_sealed_copy_on_the_server(
     assert page.context["draft"]["text"] == f"{SECRET} 2"
 
 
+def test_the_list_of_drafts_tells_them_apart(client: Client, mailbox: User) -> None:
+    saved = post(client, "/compose/save/", form()).json()
+    drafts.file_draft(uuid.UUID(saved["draft"]))
+    folder = sync.folder_of(mailbox.mail_account, "drafts")
+    sync.sync_folder(folder)
+    address = f"/mail/{folder.pk}/"
+    client.get(client.get(address, secure=True).context["poll_url"], secure=True)
+    [row] = client.get(address, secure=True).context["rows"]
+    assert row.subject == form()["subject"]
+    assert row.sender.startswith("To: ")
+    assert "nobody" not in row.sender
+    assert row.snippet
+
+
 def test_a_draft_that_was_filed_by_a_killed_worker_is_not_there_twice(
     client: Client, mailbox: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -266,3 +266,15 @@ def test_a_preview_is_the_first_words_without_quotes() -> None:
         "Hello Alice"
     )
     assert preview.snippet("a\u202eb\x00c") == "abc"
+
+
+def test_quotes_keep_their_marks_as_text() -> None:
+    text = html.to_text(
+        "<div>Hello</div><div><br></div><div>Carol wrote:</div><blockquote><div>Dear Alice,</div>"
+        "<div><br></div><div>it is attached.</div><blockquote><p>inner</p></blockquote>"
+        "<div>Carol</div></blockquote><div><br></div><div>below</div>"
+    )
+    assert text == (
+        "Hello\n\nCarol wrote:\n> Dear Alice,\n>\n> it is attached.\n>> inner\n> Carol\n\nbelow"
+    )
+    assert html.to_text("</blockquote>" * 9 + "<blockquote>" * 99 + "a").count(">") == 20

@@ -73,12 +73,13 @@ def new(user: User, *, to: str = "", cc: str = "", subject: str = "", body: str 
     from webmail.compose.forms import known_mailboxes
 
     sender = _primary(user)
+    text = body[:QUOTE_LIMIT] + _signature(user)
     content = Content(
         sender=sender,
         to=known_mailboxes(to),
         cc=known_mailboxes(cc),
         subject=clean(subject)[:SUBJECT_LIMIT],
-        text=body[:QUOTE_LIMIT] + _signature(user),
+        text=text if text.strip() else "",
     )
     return Built(content, About())
 

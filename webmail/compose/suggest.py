@@ -10,6 +10,7 @@ from webmail.accounts.models import Address
 from webmail.certificates import match
 from webmail.certificates.facts import address_key
 from webmail.mailbox.models import Message
+from webmail.message.addresses import shown
 
 if TYPE_CHECKING:
     from webmail.accounts.models import User
@@ -41,9 +42,9 @@ def suggestions(user: User, query: str) -> list[dict[str, Any]]:
             .order_by("-count")[: 2 * LIMIT]
         )
         for row in seen:
-            found.setdefault(
-                address_key(row["from_address"]), (row["from_address"], row["from_name"])
-            )
+            address, name = row["from_address"], row["from_name"]
+            named = name if shown(name, address) == name else ""  # not one that poses as another
+            found.setdefault(address_key(address), (address, named))
     chosen = [value for key, value in found.items() if key][:LIMIT]
     states = match.recipients_state(user.pk, [address for address, _name in chosen])
     return [

@@ -14,11 +14,14 @@ from django.utils import timezone
 
 from crypto_agent import protocol
 from webmail.mailbox.models import ADDRESS_LENGTH, SUBJECT_LENGTH, Kind, Message
-from webmail.message import preview
+from webmail.message import addresses, preview
 from webmail.message.headers import clean
 
-_PRESENT: Final = 1
+_PRESENT: Final = 2
 """Version of the sealed value."""
+
+RECIPIENTS: Final = 3
+"""A list names so many."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class Summary:
     timestamped: bool
     revocation: str
     has_attachments: bool
+    recipients: str
 
     @classmethod
     def of(cls, opened: dict[str, Any]) -> Summary:
@@ -52,6 +56,24 @@ class Summary:
             timestamped=bool((verdict.get("time") or {}).get("proven")),
             revocation=str(verdict.get("revocation", "")),
             has_attachments=any(not each.get("inline") for each in opened.get("attachments", [])),
+            recipients=_names(opened["headers"].get("to") or []),
+        )
+
+    @classmethod
+    def of_draft(cls, draft: dict[str, Any]) -> Summary:
+        """From the result of the agent's ``open_draft``."""
+        return cls(
+            subject=clean(str(draft.get("subject") or ""))[:SUBJECT_LENGTH],
+            snippet=preview.snippet(str(draft.get("text") or "")),
+            state="",
+            level="",
+            signer_name="",
+            signer_organisation="",
+            fingerprint="",
+            timestamped=False,
+            revocation="",
+            has_attachments=bool(draft.get("attachments")),
+            recipients=_names(draft.get("to") or []),
         )
 
     def pack(self) -> bytes:
@@ -68,6 +90,7 @@ class Summary:
                 self.timestamped,
                 self.revocation,
                 self.has_attachments,
+                self.recipients,
             ]
         )
 
@@ -81,6 +104,13 @@ class Summary:
             return cls(*fields[1:])
         except (protocol.ProtocolError, TypeError, IndexError):
             return None
+
+
+def _names(people: Sequence[dict[str, Any]]) -> str:
+    return ", ".join(
+        addresses.shown(clean(str(each.get("name") or "")), clean(str(each.get("address") or "")))
+        for each in people[:RECIPIENTS]
+    )[:ADDRESS_LENGTH]
 
 
 def _snippet(bodies: Sequence[dict[str, Any]]) -> str:

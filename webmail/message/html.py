@@ -54,6 +54,11 @@ ATTRIBUTES: Final[dict[str, set[str]]] = {
     "details": {"open"},
 }
 
+_QUOTE: Final = "\x02"
+_UNQUOTE: Final = "\x03"
+QUOTE_DEPTH: Final = 20
+"""Quote marks in front of one line of text."""
+
 ID_PREFIX: Final = "mail-"
 """Ids and names of the mail never meet ours."""
 
@@ -214,12 +219,32 @@ def document(safe: SafeHtml) -> str:
 
 
 def to_text(untrusted: str, *, limit: int = 200_000) -> str:
-    """Plain text of HTML, for previews, quotes and people who prefer it. Hidden text stays hidden
-    nowhere: a preview must not show other words than the mail, so <style> and comments only go."""
+    """Plain text of HTML, for previews, quotes and people who prefer it; what is quoted has "> " in
+    front. Hidden text stays hidden nowhere: a preview must not show other words than the mail, so
+    <style> and comments only go."""
     bounded = tokens.bound(untrusted[: 4 * limit])
-    text = re.sub(r"<(?:br|/p|/div|/tr|/li|/h[1-6]|/blockquote|hr)\b[^>]*>", "\n", bounded.html)
+    text = bounded.html.replace(_QUOTE, "").replace(_UNQUOTE, "")
+    text = re.sub(r"<blockquote\b[^>]*>", f"\n{_QUOTE}\n", text)
+    text = re.sub(r"</blockquote\b[^>]*>", f"\n{_UNQUOTE}\n", text)
+    text = re.sub(r"<(?:br|/p|/div|/tr|/li|/h[1-6]|hr)\b[^>]*>", "\n", text)
     text = re.sub(r"<(?:/td|/th)\b[^>]*>", "\t", text)
     text = html_entities.unescape(re.sub(r"<[^<>]*>", "", text))
-    lines = [" ".join(line.split()) for line in text.splitlines()]
-    collapsed = re.sub(r"\n{3,}", "\n\n", "\n".join(lines))
-    return collapsed.strip()[:limit]
+    return "\n".join(_quoted_lines(text)).strip()[:limit]
+
+
+def _quoted_lines(text: str) -> list[str]:
+    """Lines with one blank between words, never two empty ones in a row, and their quote marks."""
+    lines: list[str] = []
+    depth = 0
+    for raw in text.splitlines():
+        line = " ".join(raw.split())
+        if line in {_QUOTE, _UNQUOTE}:
+            depth = min(max(depth + (1 if line == _QUOTE else -1), 0), QUOTE_DEPTH)
+            while lines and not lines[-1].strip("> "):
+                lines.pop()
+            continue
+        marked = f"{'>' * depth} {line}".rstrip() if depth else line
+        if not line and (not lines or lines[-1] == marked):
+            continue
+        lines.append(marked)
+    return lines

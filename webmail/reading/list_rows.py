@@ -182,7 +182,9 @@ def _row(
     proven = state == "verified" and not own
     sender = message.sender or _("(no sender)")
     if own:
-        sender = _("To: %(who)s") % {"who": message.to or _("(nobody)")}
+        to = message.to or (opened.recipients if opened else "")
+        unknown = _("Draft") if sealed else _("To: %(who)s") % {"who": _("(nobody)")}
+        sender = _("To: %(who)s") % {"who": to} if to else unknown
     elif proven:
         shown = {"V2": name, "V4": name, "V3": organisation}.get(level, "")
         sender = shown or message.from_address

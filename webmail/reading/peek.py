@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from crypto_agent.protocol import ErrorCode, ProtocolError
 from webmail.agent import door as agent_door
+from webmail.mailbox import fetch, summary
 from webmail.mailbox.imap import MailServerError
 from webmail.mailbox.models import Kind, Message, Role
 from webmail.reading.open_message import LOCKED_CODES, open_message
@@ -51,7 +52,6 @@ def unopened(messages: Sequence[Message], *, unlocked: bool) -> list[Message]:
         for each in messages
         if each.judged_at is None
         and each.size <= SIZE_LIMIT
-        and each.folder.role != Role.DRAFTS
         and (unlocked or each.kind == Kind.PLAIN)
     ]
 
@@ -72,7 +72,10 @@ def look(
             if time.monotonic() > ends:
                 break
             try:
-                open_message(holder, user, message)
+                if holder is not None and message.folder.role == Role.DRAFTS:
+                    _look_into_draft(holder, message)
+                else:
+                    open_message(holder, user, message)
             except MailServerError as error:
                 if error.connection_lost:
                     break
@@ -85,3 +88,11 @@ def look(
             Message.objects.filter(pk=message.pk, judged_at=None).update(judged_at=timezone.now())
             done += 1
     return done
+
+
+def _look_into_draft(holder: KeyHolderSession, message: Message) -> None:
+    """A draft's subject and recipients stand inside what is sealed."""
+    draft = agent_door.call(holder, "open_draft", {"mail": fetch.raw(message)})["draft"]
+    packed = summary.Summary.of_draft(draft).pack()
+    sealed = agent_door.call(holder, "seal_fields", {"items": [packed]})["items"][0]
+    summary.keep_sealed(message, sealed)
