@@ -18,7 +18,8 @@ pytestmark = pytest.mark.process
 
 TASKS = {
     "certificates.refresh_due", "compose.advance", "compose.file_draft", "compose.sweep",
-    "webmail.accounts.forget_ended", "webmail.agent.tasks.announce_node", "webmail.agent.tasks.sweep_nodes",
+    "webmail.accounts.forget_ended", "webmail.agent.tasks.announce_node",
+    "webmail.agent.tasks.sweep_nodes",
     "webmail.agent.tasks.sweep_sessions", "webmail.agent.tasks.sweep_spool",
     "webmail.authority.refresh_lists", "webmail.mailbox.sync_account", "webmail.mailbox.sync_due",
     "webmail.mailbox.sync_folder", "webmail.onboarding.deliver_tour",

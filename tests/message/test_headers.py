@@ -151,5 +151,20 @@ def test_a_name_that_poses_as_another_address_is_not_shown() -> None:
     assert addresses.shown("ana@bank.example", "ana@bank.example") == "ana@bank.example"
     assert addresses.shown("Bank <ana@bank.example>", "x@evil.example") == "x@evil.example"
     assert addresses.shown("", "x@evil.example") == "x@evil.example"
+    assert addresses.shown("ana＠bank.example", "x@evil.example") == "x@evil.example"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("✓ Bob Brown", "Bob Brown"),
+        ("🔒 Bob ✅\ufe0f Brown 🛡", "Bob Brown"),
+        ("☑✔", "x@evil.example"),
+        ("✓ ana@bank.example", "x@evil.example"),
+        ("Anna 🌸", "Anna 🌸"),
+    ],
+)
+def test_a_name_carries_no_sign_that_looks_like_our_word(name: str, said: str) -> None:
+    assert addresses.shown(name, "x@evil.example") == said
     assert addresses.single(b"Ana <a@x.example>") == Mailbox("Ana", "a@x.example")
     assert addresses.single(b"a@x.example, b@x.example") is None

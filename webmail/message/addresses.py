@@ -7,6 +7,7 @@ neither. Names are decoded after the field was cut, so that an encoded word cann
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,6 +21,12 @@ MAILBOX_LIMIT: Final = 1_000
 _ADDRESS_IN_TEXT: Final = re.compile(
     r"[A-Za-z0-9_.+'=-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8}"
 )
+
+_SIGNS: Final = re.compile(
+    "[\u2610-\u2612\u26a0\u26bf\u2705\u2713-\u2718\u274c\u274e\ufe0f"
+    "\U0001f50f-\U0001f513\U0001f5dd\U0001f5f4-\U0001f5f9\U0001f6e1]"
+)
+"""Ticks, crosses, warning signs, locks, keys and shields: beside a name they read as our word."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +73,11 @@ def address_in(text: str) -> str:
 
 
 def shown(name: str, address: str) -> str:
-    """What to call the owner of ``address``: the name, unless it poses as another address."""
-    posing = address_in(name)
-    return address if not name or (posing and not same(posing, address)) else name
+    """What to call the owner of ``address``: the name without signs like our own, unless it poses
+    as another address."""
+    plain = " ".join(_SIGNS.sub("", name).split())
+    posing = address_in(unicodedata.normalize("NFKC", plain))  # full-width letters are letters
+    return address if not plain or (posing and not same(posing, address)) else plain
 
 
 def parse(value: bytes) -> list[Mailbox]:
