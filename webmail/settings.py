@@ -71,6 +71,7 @@ MIDDLEWARE = [
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     # Before the CSRF check: it reads the form, and passwords must not become text there.
+    "webmail.accounts.middleware.StrangersBodyMiddleware",
     "webmail.accounts.secret_body.SecretBodyMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from typing import Any
 from urllib.parse import quote
@@ -189,6 +190,37 @@ def test_a_form_of_a_foreign_site_does_nothing(alice: Person) -> None:
     elsewhere = {"Origin": "https://mallory.example"}
     assert post(victim, reverse("accounts:lock"), form, **elsewhere).status_code == 403
     assert post(victim, reverse("accounts:lock"), form).status_code == 303, "the control"
+
+
+class Counted(io.BytesIO):
+    """A body that tells how much of it was read."""
+
+    taken = 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        data = super().read(size)
+        self.taken += len(data)
+        return data
+
+
+def test_a_stranger_cannot_fill_the_memory(alice: Person) -> None:
+    head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+    data = head + b"x" * 200_000 + b"\r\n--b--\r\n"
+    taken = []
+    for client in (Client(enforce_csrf_checks=True), alice.client):
+        body = Counted(data)
+        client.generic(
+            "POST",
+            reverse("compose:attach_new"),
+            **{
+                "wsgi.input": body,
+                "CONTENT_LENGTH": str(len(data)),
+                "CONTENT_TYPE": "multipart/form-data; boundary=b",
+            },
+        )
+        taken.append(body.taken)
+    assert taken[0] == 0
+    assert taken[1] == len(data), "the control: Alice may attach"
 
 
 # --------------------------------------------------------------------------- what answers say

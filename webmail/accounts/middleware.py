@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone, translation
 
@@ -17,9 +18,13 @@ from webmail.accounts.models import User
 from webmail.accounts.request import ours
 from webmail.agent import door
 from webmail.agent.door import KeyHolderSession
+from webmail.lib.numbers import whole
 
 BACKGROUND_HEADER: Final = "X-Sealpost-Background"
 """Scripts that ask by themselves (new mail, countdown) send it: asking does not keep unlocked."""
+
+STRANGERS_LIMIT: Final = 64 * 1024
+"""Bytes of a form; sign-in, recovery and invitation are a few hundred."""
 
 
 class UnlockedSessionMiddleware:
@@ -85,6 +90,23 @@ class UnlockedSessionMiddleware:
             return
         ours(request).holder = holder
         ours(request).lock_state = state
+
+
+class StrangersBodyMiddleware:
+    """Before ``CsrfViewMiddleware``, which reads a whole form into memory to find its token: only
+    whoever is signed in may send attachments."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_view(self, request: HttpRequest, *_arguments: object) -> None:
+        length = whole(request.META.get("CONTENT_LENGTH") or "0")
+        fits = length is not None and length <= STRANGERS_LIMIT
+        if not fits and not request.user.is_authenticated:
+            raise RequestDataTooBig("nobody is signed in")
 
 
 @contextmanager
