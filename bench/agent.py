@@ -1,182 +1,131 @@
-"""What agents cost: time to fork and unlock, memory per user, and the way through the broker.
-
-``python -m bench.agent [users]`` prints one line per figure, with its limit.
-"""
+"""What agents cost: the way through the broker, time to fork and unlock, memory per user."""
 
 from __future__ import annotations
 
-import os
-import statistics
-import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-os.environ.setdefault("SEALPOST_STATE", tempfile.mkdtemp(prefix="sealpost-bench-"))
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "webmail.settings")
+from django.core.management import call_command
 
-import tests.environment  # noqa: F401 - throw-away secrets, before Django reads any
+from bench.figures import say, say_beyond
 from crypto_agent.keyring import ways
 from crypto_agent.keyring.generate import PrivateKey, generate
 from crypto_agent.keyring.vault import PURPOSES, found_vault
-from crypto_agent.protocol import TASK_HANDLE
-from tests.support.agent_node import AgentNode, running_node, use_broker
+from crypto_agent.protocol import TASK_HANDLE, AgentDescriptor, make_request, open_reply
+from tests.agent.speaker import CALLER, PASSWORD, new_user, unlock
+from tests.support.agent_node import AgentNode, private_mb, running_node, use_broker
 from tests.support.servers import running_redis
+from webmail.accounts.models import User
+from webmail.agent import door, nodes
+from webmail.agent.door import KeyHolderSession
+from webmail.agent.exchange import ask_agent, new_task_id, now_ms
+from webmail.agent.models import KeySession
+from webmail.celery import app
 
-PASSWORD = b"a password for measuring"
-ROUNDS = 200
+TRIPS = 300
+UNLOCKS = 25
+USERS = 200
+TRIP_LIMIT_MS = 2.0
 UNLOCK_LIMIT_MS = 25.0
 MEMORY_LIMIT_MB = 3.0
-TRIP_LIMIT_MS = 2.0
 
 
-def private_mb(pid: int) -> float:
-    """Private_Clean + Private_Dirty of a process in MB."""
-    total = 0
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith(("Private_Clean", "Private_Dirty")):
-            total += int(line.split()[1])
-    return total / 1024
+def took_ms(act: Callable[[], object]) -> float:
+    begin = time.perf_counter()
+    act()
+    return (time.perf_counter() - begin) * 1000
 
 
-def say(name: str, value: float, unit: str, limit: float) -> None:
-    mark = "ok" if value <= limit else "OVER"
-    print(f"{name:<52} {value:8.2f} {unit}  (limit {limit:g} {unit}) {mark}", flush=True)
+def bare_task() -> None:
+    """A Celery task without any work: the relay refuses an empty request at once."""
+    result = app.send_task(TASK_HANDLE, args=[{}], queue="agent.test", ignore_result=False)
+    result.get(timeout=10)
+    result.forget()
 
 
-def argon2_ms() -> float:
-    times = []
-    for _ in range(9):
-        begin = time.perf_counter()
-        ways.spend(PASSWORD)
-        times.append((time.perf_counter() - begin) * 1000)
-    return statistics.median(times)
+def round_trip(holder: KeyHolderSession, agent: AgentDescriptor) -> None:
+    """A request that asks for nothing: sealed, carried, opened by the agent, and its answer."""
+    envelope, reply_key = make_request(
+        op="ping", user=holder.user, session=holder.session, task=new_task_id(), to=agent.agent,
+        recipient=agent.public, payload={}, caller=CALLER, now=now_ms(),
+        session_secret=holder.secret,
+    )  # fmt: skip
+    sealed = ask_agent(agent.node, envelope)
+    assert isinstance(sealed, bytes)
+    open_reply(envelope, reply_key, sealed)
 
 
-def measure_unlock(node: AgentNode, user: str, record: bytes) -> list[float]:
-    """Milliseconds from sending to the agent's reply, over the supervisor's own socket."""
-    import secrets
-    import socket
-    import uuid
-
-    from crypto_agent import frames
-    from crypto_agent.protocol import (
-        NodeDescriptor,
-        caller_key,
-        make_request,
-        node_identity,
-        open_reply,
+def measure_trip() -> None:
+    user = User.objects.create_user("bench@acme.example")
+    holder, _ = door.create_vault(
+        user.hex,
+        {
+            "password": bytearray(PASSWORD),
+            "addresses": ["bench@acme.example"],
+            "key_algorithm": "rsa-3072",
+        },
     )
-    from tests.support.agent_node import SECRET
-
-    now = time.time_ns() // 1_000_000
-    identity = node_identity(SECRET).public_key()
-    descriptor = NodeDescriptor.from_wire(node.descriptor(), identity, now=now)
-    times = []
-    for _ in range(21):
-        envelope, reply_key = make_request(
-            op="unlock", user=user, session=uuid.uuid4().hex, task=str(uuid.uuid4()),
-            to=descriptor.start, recipient=descriptor.public, caller=caller_key(SECRET),
-            now=time.time_ns() // 1_000_000,
-            payload={
-                "record": record, "way": "password", "secret": PASSWORD,
-                "session_secret": secrets.token_bytes(32),
-            },
-        )  # fmt: skip
-        for pid in node.agents():
-            os.kill(pid, 9)
-        time.sleep(0.05)
-        begin = time.perf_counter()
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.connect(str(node.socket_path))
-            header = frames.header_frame(envelope, len(envelope.body))
-            connection.sendall(header + envelope.body)
-            _, sealed = frames.receive_reply(connection)
-        times.append((time.perf_counter() - begin) * 1000)
-        open_reply(envelope, reply_key, sealed)
-    return times
+    agent = AgentDescriptor.from_bytes(bytes(KeySession.objects.get(pk=holder.session).descriptor))
+    bare, sealed, called = [], [], []
+    for _ in range(TRIPS):
+        bare.append(took_ms(bare_task))
+        sealed.append(took_ms(lambda: round_trip(holder, agent)))
+        called.append(took_ms(lambda: door.call(holder, "ping", {})))
+    door.lock(user.hex)
+    say("bare Celery task (reference)", bare, "ms")
+    say("agent round trip", sealed, "ms")
+    say_beyond("  beyond the bare task", sealed, bare, "ms", limit=TRIP_LIMIT_MS)
+    say("the same for a page, with its session's row", called, "ms")
 
 
-def small_vault(user: str, keys: list[PrivateKey]) -> bytes:
-    """A record with both keys, wrapped at the floor cost: what is measured is not Argon2id."""
+def record_of(user: str, keys: list[PrivateKey], cost: ways.Cost) -> bytes:
     vault = found_vault(user)
     for key, purpose in zip(keys, PURPOSES, strict=True):
         vault.add_key(key, purpose=purpose, algorithm="rsa-3072", now=0)
-    vault.wrap_for(ways.PASSWORD, PASSWORD, cost=ways.FLOOR)
+    vault.wrap_for(ways.PASSWORD, PASSWORD, cost=cost)
     return vault.record.to_bytes()
 
 
-def main() -> int:
-    users = int(sys.argv[1]) if len(sys.argv) > 1 else 200
-    import django
+def measure_unlock(node: AgentNode, keys: list[PrivateKey]) -> None:
+    """From sending the request to the agent's reply, over the supervisor's own socket."""
+    user = new_user()
+    record = record_of(user, keys, ways.DEFAULT)
+    stretched, unlocked = [], []
+    for _ in range(UNLOCKS):
+        node.end_agents()
+        stretched.append(took_ms(lambda: ways.spend(PASSWORD)))
+        unlocked.append(took_ms(lambda: unlock(node, user, record=record)))
+    node.end_agents()
+    say("Argon2id, 64 MiB, 3 passes (reference)", stretched, "ms")
+    say("fork and unlock", unlocked, "ms")
+    say_beyond("  beyond Argon2id", unlocked, stretched, "ms", limit=UNLOCK_LIMIT_MS)
 
-    django.setup()
-    from django.core.management import call_command
 
+def measure_memory(node: AgentNode, keys: list[PrivateKey]) -> None:
+    for _ in range(USERS):
+        user = new_user()
+        alice = unlock(node, user, record=record_of(user, keys, ways.FLOOR))
+        for _ in range(3):
+            alice.ask()
+    sizes = [private_mb(pid) for pid in node.agents()]
+    print(f"{len(sizes)} unlocked users, each with two RSA-3072 keys, after three requests:")
+    say("private memory per unlocked user", sizes, "MB", limit=MEMORY_LIMIT_MB)
+
+
+def main() -> None:
     call_command("migrate", verbosity=0, skip_checks=True)
-    from webmail.accounts.models import User
-    from webmail.agent import door, nodes
-    from webmail.agent.models import Vault
-    from webmail.celery import app
-
     with running_redis() as broker, tempfile.TemporaryDirectory() as spool:
         use_broker(broker, Path(spool))
         with running_node(broker, Path(spool), SEALPOST_MAX_AGENTS="1000") as node:
             node.wait_for_services()
             nodes.remember(node.descriptor())
-
-            # --- the way through the broker
-            user = User.objects.create_user("bench@acme.example")
-            holder, _ = door.create_vault(
-                user.hex,
-                {
-                    "password": bytearray(PASSWORD),
-                    "addresses": ["bench@acme.example"],
-                    "key_algorithm": "rsa-3072",
-                },
-            )
-            bare, sealed = [], []
-            for _ in range(ROUNDS):
-                begin = time.perf_counter()
-                # An empty request is refused by the relay at once: a task without any work.
-                result = app.send_task(
-                    TASK_HANDLE, args=[{}], queue="agent.test", ignore_result=False
-                )
-                result.get(timeout=10)
-                result.forget()
-                bare.append((time.perf_counter() - begin) * 1000)
-                begin = time.perf_counter()
-                door.call(holder, "ping", {})
-                sealed.append((time.perf_counter() - begin) * 1000)
-            bare_ms, sealed_ms = statistics.median(bare), statistics.median(sealed)
-            print(f"bare Celery task {bare_ms:.2f} ms, sealed request {sealed_ms:.2f} ms (medians)")
-            say("sealed round trip beyond a bare Celery task", sealed_ms - bare_ms, "ms",
-                TRIP_LIMIT_MS)  # fmt: skip
-
-            # --- fork and unlock
-            record = bytes(Vault.objects.get(user=user).record)
-            stretch = argon2_ms()
-            unlock = statistics.median(measure_unlock(node, user.hex, record))
-            print(f"Argon2id {stretch:.1f} ms, fork and unlock {unlock:.1f} ms (medians)")
-            say("agent fork + unlock beyond Argon2id", unlock - stretch, "ms", UNLOCK_LIMIT_MS)
-
-            # --- memory
-            door.lock(user.hex)
-            keys = [generate("rsa-3072"), generate("rsa-3072")]
-            for number in range(users):
-                person = User.objects.create_user(f"bench{number}@acme.example")
-                Vault.objects.create(user=person, record=small_vault(person.hex, keys))
-                holder = door.unlock(person.hex, way="password", secret=bytearray(PASSWORD))
-                for _ in range(3):
-                    door.call(holder, "ping", {})
-            memory = [private_mb(pid) for pid in node.agents()]
-            print(
-                f"{len(memory)} unlocked users, each with two RSA-3072 keys, after three requests"
-            )
-            say("private memory per unlocked user (median)", statistics.median(memory), "MB",
-                MEMORY_LIMIT_MB)  # fmt: skip
-    return 0
+            keys = [generate("rsa-3072") for _ in PURPOSES]
+            measure_trip()
+            measure_unlock(node, keys)
+            measure_memory(node, keys)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

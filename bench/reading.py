@@ -1,8 +1,7 @@
 """What opening a mail costs through HTTP, from the request to the last byte of the page.
 
-``python -m bench.reading [rounds]`` starts the whole system as the demo does, signs in, and opens a
-2 KB mail that is signed and encrypted again and again; the reference in the same run is a plain
-mail of the same size.
+The whole system is started as the demo does; a signed-in browser opens a 2 KB mail that is signed
+and encrypted again and again; the reference is a plain mail of the same size.
 """
 
 from __future__ import annotations
@@ -10,12 +9,12 @@ from __future__ import annotations
 import http.client
 import os
 import statistics
-import sys
 import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+from bench.figures import WIDTH, say
 from launcher.browserless import Visitor
 from launcher.demo import ALICE, PASSWORD, Demo
 from launcher.demo_mail import DemoMail, compose
@@ -23,13 +22,10 @@ from launcher.foreign import smime
 from launcher.ports import free_ports
 
 ROUNDS = 200
+WARM_UP = 10
 OPEN_LIMIT_MS = 30.0
 MAIL_BYTES = 2048
 CALLER = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG")}
-
-
-def percentile(times: list[float], share: float) -> float:
-    return sorted(times)[min(len(times) - 1, int(len(times) * share))]
 
 
 class Reader:
@@ -54,14 +50,14 @@ class Reader:
         body = response.read()
         return response.status, body, (time.perf_counter() - begin) * 1000
 
-    def measure(self, path: str, rounds: int, *, expect: bytes, click: bool = False) -> list[float]:
-        """Times of ``rounds`` warm requests. Raises RuntimeError when one lacks ``expect``."""
+    def measure(self, path: str, *, expect: bytes, click: bool = False) -> list[float]:
+        """Times of :data:`ROUNDS` warm requests. Raises RuntimeError when one lacks ``expect``."""
         times = []
-        for number in range(rounds + 10):
+        for number in range(ROUNDS + WARM_UP):
             status, body, took = self.get(path, click=click)
             if status != 200 or expect not in body:
                 raise RuntimeError(f"{path} answered {status} without what was looked for")
-            if number >= 10:
+            if number >= WARM_UP:
                 times.append(took)
         return times
 
@@ -96,14 +92,7 @@ def newest(reader: Reader) -> list[str]:
     return sorted(links, key=lambda path: -int(path.split("/")[-2]))[:2]
 
 
-def say(name: str, times: list[float], limit: float | None = None) -> None:
-    p50, p95 = statistics.median(times), percentile(times, 0.95)
-    mark = "" if limit is None else f"  (limit {limit:g} ms) {'ok' if p50 <= limit else 'OVER'}"
-    print(f"{name:<52} p50 {p50:7.1f} ms  p95 {p95:7.1f} ms{mark}", flush=True)
-
-
 def main() -> None:
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
     with tempfile.TemporaryDirectory(prefix="sp-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)
         demo = Demo(Path(folder) / "state", port=free_ports(1)[0], caller=CALLER)
@@ -112,16 +101,16 @@ def main() -> None:
             deliver_mails(demo)
             reader = Reader(demo)
             sealed_path, plain_path = newest(reader)
-            plain = reader.measure(plain_path, rounds, expect=b"Bench plain", click=True)
-            sealed = reader.measure(sealed_path, rounds, expect=b"Bench sealed", click=True)
-            whole = reader.measure(sealed_path, rounds, expect=b"Bench sealed")
-            listed = reader.measure(reader.folder, rounds, expect=b"Bench plain")
-            say("folder page of 31 mails (reference)", listed)
-            say("open a plain 2 KB mail by a click (reference)", plain)
-            say("open a signed+encrypted 2 KB mail by a click", sealed, OPEN_LIMIT_MS)
-            say("the same as a whole page, list beside it", whole)
+            plain = reader.measure(plain_path, expect=b"Bench plain", click=True)
+            sealed = reader.measure(sealed_path, expect=b"Bench sealed", click=True)
+            whole = reader.measure(sealed_path, expect=b"Bench sealed")
+            listed = reader.measure(reader.folder, expect=b"Bench plain")
+            say("folder page of 31 mails (reference)", listed, "ms")
+            say("open a plain 2 KB mail by a click (reference)", plain, "ms")
+            say("open a signed+encrypted 2 KB mail by a click", sealed, "ms", limit=OPEN_LIMIT_MS)
+            say("the same as a whole page, list beside it", whole, "ms")
             ratio = statistics.median(sealed) / statistics.median(plain)
-            print(f"{'sealed / plain':<52} {ratio:11.2f}", flush=True)
+            print(f"{'sealed / plain':<{WIDTH}}     {ratio:7.2f}", flush=True)
         finally:
             demo.sealpost.stop()
 

@@ -17,6 +17,7 @@ from typing import Any, Final
 from crypto_agent.protocol import (
     BODY_LIMIT,
     HEADER_LIMIT,
+    INLINE_LIMIT,
     VERSION,
     Envelope,
     ErrorCode,
@@ -123,9 +124,17 @@ def receive_exactly(connection: socket.socket, count: int) -> bytes:
     return bytes(chunks)
 
 
+def send_together(connection: socket.socket, head: bytes, content: bytes) -> None:
+    """Both in one call when that costs little, so that the other side wakes once."""
+    if len(content) <= INLINE_LIMIT:
+        connection.sendall(head + content)
+    else:
+        connection.sendall(head)
+        connection.sendall(content)
+
+
 def send_reply(connection: socket.socket, kind: bytes, content: bytes) -> None:
-    connection.sendall(_REPLY.pack(kind, len(content)))
-    connection.sendall(content)
+    send_together(connection, _REPLY.pack(kind, len(content)), content)
 
 
 def send_error(connection: socket.socket, code: ErrorCode) -> None:

@@ -17,6 +17,7 @@ import signal
 import struct
 import sys
 import tempfile
+import time
 from collections.abc import Iterable
 from typing import Final
 
@@ -300,7 +301,6 @@ def limit_cpu(seconds: int) -> None:
 
     Only the soft limit moves; the hard limit stays open for the next request.
     """
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    used = int(usage.ru_utime + usage.ru_stime) + 1
+    used = int(time.process_time()) + 1
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
     resource.setrlimit(resource.RLIMIT_CPU, (used + seconds, hard))

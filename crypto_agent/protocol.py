@@ -28,6 +28,7 @@ import secrets
 import time
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -351,15 +352,20 @@ class SealingKey:
             raise ProtocolError(ErrorCode.FORGED, "cannot be opened") from error
 
 
-def seal(plaintext: bytes, public: bytes, context: bytes) -> bytes:
-    """HPKE single-shot seal (RFC 9180 §6.1), ``context`` bound as HPKE info."""
+@lru_cache(maxsize=256)
+def _recipient(public: bytes) -> MLKEM768X25519PublicKey:
+    """Kept, because reading a key costs a third of sealing to it."""
     if len(public) != _PUBLIC_BYTES:
         raise ProtocolError(ErrorCode.BAD_REQUEST, "not a sealing key")
-    recipient = MLKEM768X25519PublicKey(
+    return MLKEM768X25519PublicKey(
         MLKEM768PublicKey.from_public_bytes(public[:_MLKEM_PUBLIC_BYTES]),
         X25519PublicKey.from_public_bytes(public[_MLKEM_PUBLIC_BYTES:]),
     )
-    return SUITE.encrypt(plaintext, recipient, info=context)
+
+
+def seal(plaintext: bytes, public: bytes, context: bytes) -> bytes:
+    """HPKE single-shot seal (RFC 9180 §6.1), ``context`` bound as HPKE info."""
+    return SUITE.encrypt(plaintext, _recipient(public), info=context)
 
 
 # --------------------------------------------------------------------------- deployment keys

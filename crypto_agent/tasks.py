@@ -101,10 +101,10 @@ def _exchange(envelope: Envelope, body: bytes) -> tuple[bytes, bytes]:
     """One request to the supervisor. Raises ProtocolError: node_gone, agent_gone, timeout."""
     with _connect() as connection:
         try:
-            connection.sendall(frames.header_frame(envelope, len(body)))
+            header = frames.header_frame(envelope, len(body))
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 # Refused at the header: the reason may be waiting for us to read.
-                connection.sendall(body)
+                frames.send_together(connection, header, body)
             return frames.receive_reply(connection)
         except TimeoutError as error:
             raise ProtocolError(ErrorCode.TIMEOUT) from error

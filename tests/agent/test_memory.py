@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.agent.speaker import Unlocked, control, new_user, now_ms, proven, small_record, unlock
-from tests.support.agent_node import AgentNode, wait_until
+from tests.support.agent_node import AgentNode, private_mb, wait_until
 from tests.support.memory import masked, search
 
 pytestmark = [
@@ -128,14 +128,6 @@ def test_the_password_is_in_no_process_of_the_node_after_the_unlock(
     processes = [node.supervisor.pid, node.zygote, node.relay.pid, agent, *node.services]
     found = search([masked(known.password.encode())], [*processes, os.getpid()])
     assert set(found) == {os.getpid()}
-
-
-def private_mb(pid: int) -> float:
-    kilobytes = 0
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith(("Private_Clean", "Private_Dirty")):
-            kilobytes += int(line.split()[1])
-    return kilobytes / 1024
 
 
 def test_an_unlocked_user_takes_little_memory_of_his_own(node: AgentNode) -> None:

@@ -35,6 +35,15 @@ def children_of(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
+def private_mb(pid: int) -> float:
+    """Memory that a process shares with no other, in MiB."""
+    kilobytes = 0
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith(("Private_Clean", "Private_Dirty")):
+            kilobytes += int(line.split()[1])
+    return kilobytes / 1024
+
+
 @dataclass
 class AgentNode:
     """One node: its processes, its environment, and what tests may do to it."""
