@@ -182,7 +182,7 @@ def _row(
     proven = state == "verified" and not own
     sender = message.sender or _("(no sender)")
     if own:
-        to = message.to or (opened.recipients if opened else "")
+        to = (opened.recipients if opened else "") or message.to
         unknown = _("Draft") if sealed else _("To: %(who)s") % {"who": _("(nobody)")}
         sender = _("To: %(who)s") % {"who": to} if to else unknown
     elif proven:
