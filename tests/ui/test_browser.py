@@ -317,6 +317,7 @@ def test_send_leaves_the_page_only_when_every_word_is_saved(visit: Visit) -> Non
     saves = answer_saves(page, (503, '{"sentence": "The key service is not running."}'), SAVED)
     page.locator("[data-send]").click()
     expect(page.locator("[data-saved]")).to_have_text("The key service is not running.")
+    expect(page.locator(".send-hint")).to_have_text("The key service is not running.")
     expect(page.locator("[data-send]")).to_contain_text("Send")
     assert sent == []
     page.locator("[data-send]").dblclick()

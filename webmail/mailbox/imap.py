@@ -118,6 +118,10 @@ def explain(code: str) -> str:
         "refused": _(
             "The mail server refused this. Reload the folder, and try again if it still shows it."
         ),
+        "full": _(
+            "The mailbox is full. Delete mails you do not need and empty the trash, "
+            "or ask your administrator for more room."
+        ),
         "missing": _("This mail is no longer in this folder. It was moved or deleted elsewhere."),
         "missing_folder": _("This folder no longer exists on the mail server. Reload the page."),
         "changed": _(
@@ -621,13 +625,20 @@ class Door:
             raise MailServerError("timeout") from error
         except (IMAPClientAbortError, imaplib.IMAP4.abort, OSError, EOFError) as error:
             self.broken = True
+            if _is_full(error):  # said instead of asking for the mail
+                raise MailServerError("full") from error
             timed_out = isinstance(error.__context__, TimeoutError)
             raise MailServerError("timeout" if timed_out else "gone") from error
         except (ImapProtocolError, RecursionError, ValueError, KeyError, TypeError) as error:
             self.broken = True
             raise MailServerError("protocol") from error
         except IMAPClientError as error:
-            raise MailServerError(missing) from error
+            raise MailServerError("full" if _is_full(error) else missing) from error
+
+
+def _is_full(error: BaseException) -> bool:
+    """Whether the server said that the mailbox has no room left (RFC 5530 §3)."""
+    return "[OVERQUOTA]" in str(error).upper()
 
 
 def _whole_lines(lines: Sequence[Any]) -> Iterator[list[Any]]:

@@ -166,8 +166,9 @@ form.addEventListener("submit", async (event) => {
   dirtySince ||= Date.now();
   ready = Boolean(await save());
   sending = false;
-  if (ready) form.requestSubmit(button);
-  else words.textContent = before;
+  if (ready) return form.requestSubmit(button);
+  words.textContent = before;
+  form.querySelector(".send-hint").textContent = saved.textContent;
 });
 
 function attachmentsDone() {
