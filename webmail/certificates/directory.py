@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Final
 
 from django.apps import apps
@@ -26,6 +27,20 @@ def lookup(address: str) -> list[Certificate]:
         ).values_list("fingerprint", flat=True)
     )
     return [row for row in found if row.sha256 not in revoked]
+
+
+def seals_since(address: str) -> datetime | None:
+    """When our person with this address got keys: what they write here since then is signed."""
+    key = address_key(address)
+    owners = apps.get_model("accounts", "Address")
+    since: datetime | None = (
+        owners.objects.filter(address__iexact=key, user__activated_at__isnull=False)
+        .values_list("user__activated_at", flat=True)
+        .first()
+        if key
+        else None
+    )
+    return since
 
 
 def is_local(address: str) -> bool:

@@ -18,11 +18,11 @@ from django.utils.safestring import SafeString, mark_safe
 
 from crypto_agent.protocol import ErrorCode, ProtocolError
 from webmail.agent import door as agent_door
-from webmail.certificates import history
+from webmail.certificates import directory, history
 from webmail.certificates.history import History
 from webmail.certificates.material import trust_material
 from webmail.mailbox import fetch, judge, summary
-from webmail.mailbox.models import Kind, Message
+from webmail.mailbox.models import Kind, Message, Role
 from webmail.message import addresses, text
 from webmail.message.headers import clean
 from webmail.reading import badges
@@ -180,7 +180,7 @@ def open_message(
     result, by_owner = _ask(holder, user, message, raw)
     if _waits_for_unlock(result) and holder is None and message.kind == Kind.ENCRYPTED:
         return locked(message)
-    past, counted = earlier(user, result)  # before this mail itself becomes history
+    past, counted = earlier(user, message, result)  # before this mail itself becomes history
     if learn:
         _remember(holder if by_owner else None, message, result, counted=counted)
     return lay_out(message, result, past)
@@ -354,7 +354,7 @@ def closed(message: Message) -> OpenedMessage:
     return replace(locked(message), subject=message.subject)
 
 
-def earlier(user: User, result: Mapping[str, Any]) -> tuple[History, bool]:
+def earlier(user: User, message: Message, result: Mapping[str, Any]) -> tuple[History, bool]:
     """What the owner's mail knows of the sender, this mail aside, and whether it is counted."""
     sender = _only(_mailboxes(result["headers"].get("from")))
     if not sender:
@@ -370,7 +370,16 @@ def earlier(user: User, result: Mapping[str, Any]) -> tuple[History, bool]:
             past = replace(past, signed=max(past.signed - 1, 0))
         else:
             past = replace(past, unsigned=max(past.unsigned - 1, 0))
-    return past, counted
+    return replace(past, colleague=_is_of_colleague(message, sender)), counted
+
+
+def _is_of_colleague(message: Message, sender: str) -> bool:
+    """Came in the name of one of our people, since they have keys. What lies in Sent and Drafts did
+    not come: another program put it there."""
+    if message.folder.role in {Role.SENT, Role.DRAFTS}:
+        return False
+    since = directory.seals_since(sender)
+    return since is not None and message.internal_date >= since
 
 
 def _only(senders: list[Mailbox]) -> str:
