@@ -73,6 +73,14 @@ def test_a_moved_mail_keeps_its_row_and_can_be_moved_back(
     assert inbox.total == 3
 
 
+def test_a_mail_that_was_moved_away_is_not_waited_for(inbox: Folder, three: list[Message]) -> None:
+    actions.delete(three[:2])
+    inbox.refresh_from_db()
+    assert (inbox.total, inbox.exists) == (1, 1)
+    trash = Folder.objects.get(account=inbox.account, role=Role.TRASH)
+    assert trash.exists >= trash.total
+
+
 def test_servers_without_uidplus_or_move_lose_no_mail(
     alice: MailAccount, inbox: Folder, three: list[Message], monkeypatch: pytest.MonkeyPatch
 ) -> None:

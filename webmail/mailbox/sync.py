@@ -18,7 +18,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from django.db import DatabaseError, transaction
-from django.db.models import Q
+from django.db.models import F, Q
+from django.db.models.functions import Greatest
 from django.utils import timezone
 
 from webmail.mailbox import imap, roles, rows
@@ -363,8 +364,13 @@ def _save_alone(message: Message) -> None:
 
 
 def refresh_counts(folder: Folder) -> None:
-    """Recount after rows changed outside a sync run."""
+    """Recount after rows changed outside a sync run. What the server has changed with them: a mail
+    that was moved away is none that is still to be read."""
     mine = Message.objects.filter(folder=folder)
     folder.total = mine.count()
     folder.unread = mine.filter(seen=False).count()
-    Folder.objects.filter(pk=folder.pk).update(total=folder.total, unread=folder.unread)
+    Folder.objects.filter(pk=folder.pk).update(
+        exists=Greatest(F("exists") + folder.total - F("total"), 0),
+        total=folder.total,
+        unread=folder.unread,
+    )
