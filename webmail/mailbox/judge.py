@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from django.db.models import Max, Q
@@ -11,7 +11,7 @@ from django.db.models import Max, Q
 from crypto_agent.protocol import ProtocolError
 from webmail.agent import door as agent_door
 from webmail.certificates import harvest, refresh
-from webmail.certificates.material import trust_material
+from webmail.certificates.material import FRESH_SECONDS, trust_material
 from webmail.certificates.models import RevocationList
 from webmail.mailbox import fetch, summary
 from webmail.mailbox.imap import MailServerError
@@ -59,7 +59,9 @@ def judge_signed(account: MailAccount) -> int:
     fresh = Q(verdict_state="", judged_at=None)
     fetched = RevocationList.objects.aggregate(at=Max("fetched_at"))["at"]
     if fetched is not None:
-        fresh |= Q(verdict_state="unverified", revocation="unknown", judged_at__lt=fetched)
+        # Until then a process may judge from what it read before the fetch.
+        known = fetched + timedelta(seconds=FRESH_SECONDS)
+        fresh |= Q(verdict_state="unverified", revocation="unknown", judged_at__lt=known)
     waiting = (
         Message.objects.filter(
             fresh, folder__account=account, kind=Kind.SIGNED, size__lte=SIZE_LIMIT
