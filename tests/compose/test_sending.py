@@ -344,6 +344,24 @@ def test_the_outbox_shows_each_recipient_the_server_refused(client: Client, sink
     assert "550 5.1.1 No such mailbox here" in page.content.decode()
 
 
+def test_a_server_that_asks_to_come_back_is_not_told_as_one_that_refuses(
+    client: Client, sink: Sink
+) -> None:
+    sink.data_reply = "451 4.3.0 The mailbox store is away"
+    send(client)
+    row = Outgoing.objects.get()
+    assert outbox.advance(row.pk) == State.PREPARED
+    page = client.get("/compose/outbox/", secure=True)
+    [item] = page.context["items"]
+    assert "come back later" in item["reason"]
+    assert "by itself" in item["hint"]
+    assert "451 4.3.0 The mailbox store is away" in page.content.decode()
+    sink.data_reply = ""
+    Outgoing.objects.update(next_at=row.queued_at)
+    assert outbox.advance(row.pk) == State.DONE
+    assert sink.recipients() == [BOB]
+
+
 def test_nobody_touches_the_mail_of_another(
     client: Client, sink: Sink, bob: User, mailbox: User
 ) -> None:

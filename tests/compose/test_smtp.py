@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.support.smtp_sink import Sink, running_sink
-from webmail.compose import smtp
+from webmail.compose import sentences, smtp
 
 ALICE = "alice@acme.example"
 BOB = "bob@acme.example"
@@ -243,6 +243,30 @@ def test_where_a_login_is_set_nothing_is_sent_without(plain_server: int) -> None
         smtp.Submission(account, alive=lambda: None)
     assert refused.value.code == "login"
     assert not any(b"MAIL" in line for line in said)
+
+
+class Busy(socketserver.StreamRequestHandler):
+    """A server that cannot check passwords now."""
+
+    def handle(self) -> None:
+        self.wfile.write(b"220 busy.example\r\n")
+        for line in self.rfile:
+            said.append(line)
+            if line[:4].upper() == b"EHLO":
+                self.wfile.write(b"250-busy.example\r\n250 AUTH PLAIN LOGIN\r\n")
+            else:
+                self.wfile.write(b"454 4.7.0 Temporary authentication failure\r\n")
+
+
+def test_a_server_that_cannot_check_the_password_now_is_not_a_wrong_password() -> None:
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Busy) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        account: Any = Account(server.server_address[1], login=("alice", "secret words"))
+        with pytest.raises(smtp.NotTaken) as refused:
+            smtp.Submission(account, alive=lambda: None)
+        server.shutdown()
+    assert refused.value.code == "login_later"
+    assert sentences.explain(refused.value.code) == sentences.explain("recipients_later")
 
 
 def test_a_server_in_clear_where_tls_from_the_start_is_asked_for_is_refused(sink: Sink) -> None:

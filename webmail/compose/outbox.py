@@ -454,6 +454,7 @@ class _Mover:
             with transaction.atomic():
                 self._renew()
                 this.update(state=Copy.State.WAITING, reply=error.reply[: smtp.REPLY_LIMIT])
+                waiting.update(reply=error.reply[: smtp.REPLY_LIMIT])
             if error.code in smtp.CONNECTION_CODES:
                 raise
             return error.code

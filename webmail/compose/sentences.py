@@ -108,6 +108,8 @@ def explain(code: str) -> tuple[str, str]:
     """(sentence, hint) for a problem code of :class:`Outgoing`; two empty texts for none."""
     if not code:
         return "", ""
+    if code.endswith("_later"):  # a 4xx, at whatever step
+        code = "recipients_later"
     if code in _SENTENCES:
         sentence, hint = _SENTENCES[code]
         return str(sentence), str(hint)

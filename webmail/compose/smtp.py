@@ -296,7 +296,7 @@ def _words(code: int, text: bytes) -> str:
 def _by_code(step: str, code: int, reply: str, refused: dict[str, str]) -> SubmissionError:
     if 500 <= code <= 599:
         return Refused(step, reply, refused)
-    return NotTaken(step, reply)
+    return NotTaken(f"{step}_later", reply)
 
 
 def _hello_name() -> str:
@@ -338,7 +338,9 @@ def _connect(account: MailAccount) -> smtplib.SMTP:
             smtp.login(*login)
     except smtplib.SMTPAuthenticationError as error:
         _close(smtp)
-        raise NotTaken("login", _words(error.smtp_code, _bytes(error.smtp_error))) from error
+        words = _words(error.smtp_code, _bytes(error.smtp_error))
+        # 454: the server cannot check it now (RFC 4954 §4.7.1), whatever the password is.
+        raise NotTaken("login" if error.smtp_code >= 500 else "login_later", words) from error
     except smtplib.SMTPNotSupportedError as error:
         _close(smtp)
         raise NotTaken("tls" if tls == "starttls" else "login") from error
