@@ -85,8 +85,12 @@ def _ask(node: str, task: str, name: str, args: list[Any], timeout: float) -> An
             raise ProtocolError(ErrorCode.NODE_GONE, "no relay")
         if name == TASK_HANDLE:
             _require_relay(node, SILENT_TIMEOUT_S)
+    result = app.AsyncResult(task)
     try:
-        result = app.send_task(
+        # Before the request: Celery leaves it until ``get`` inside a task, and RabbitMQ drops an
+        # answer that comes earlier, because nobody would fetch it.
+        app.backend.add_pending_result(result)
+        app.send_task(
             name,
             args=args,
             queue=AGENT_QUEUE_PREFIX + node,
@@ -97,9 +101,6 @@ def _ask(node: str, task: str, name: str, args: list[Any], timeout: float) -> An
             retry=False,
             ignore_result=False,
         )
-    except BROKER_ERRORS as error:
-        raise ProtocolError(ErrorCode.BROKER_GONE) from error
-    try:
         work = _meanwhile.get()
         with meanwhile(_nothing):  # the work may ask an agent itself
             work()
