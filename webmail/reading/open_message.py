@@ -379,7 +379,8 @@ def _is_of_colleague(message: Message, sender: str) -> bool:
     if message.folder.role in {Role.SENT, Role.DRAFTS}:
         return False
     since = directory.seals_since(sender)
-    return since is not None and message.internal_date >= since
+    # IMAP's times are whole seconds.
+    return since is not None and message.internal_date >= since.replace(microsecond=0)
 
 
 def _only(senders: list[Mailbox]) -> str:
