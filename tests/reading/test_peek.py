@@ -61,7 +61,9 @@ def test_while_locked_only_plain_mail_is_looked_at(alice: Person) -> None:
 
 def test_what_cannot_be_opened_is_tried_once(alice: Person, bob: Correspondent) -> None:
     alice.receive(smime(letter(alice.address, subject="For Bob"), recipients=[bob.certificate]))
-    assert "For Bob" in look_until_nothing_is_left(alice)
+    listed = look_until_nothing_is_left(alice)
+    assert "For Bob" in listed
+    assert "Encrypted, could not be opened" in listed
     messages = lists.page(alice.inbox).messages
     assert peek.unopened(messages, unlocked=True) == []
 

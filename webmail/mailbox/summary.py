@@ -13,6 +13,7 @@ from typing import Any, Final
 from django.utils import timezone
 
 from crypto_agent import protocol
+from webmail.certificates.harvest import SHUT
 from webmail.mailbox.models import ADDRESS_LENGTH, SUBJECT_LENGTH, Kind, Message
 from webmail.message import addresses, preview
 from webmail.message.headers import clean
@@ -45,10 +46,11 @@ class Summary:
         """From the result of the agent's ``open``."""
         verdict = opened["verdict"]
         signer = verdict.get("signer") or {}
+        shut = any(str(each["code"]).startswith(SHUT) for each in opened.get("notices", []))
         return cls(
             subject=clean(str(opened["headers"].get("subject") or ""))[:SUBJECT_LENGTH],
             snippet=_snippet(opened.get("bodies", [])),
-            state=str(verdict["state"]),
+            state="shut" if shut and verdict["state"] == "unsigned" else str(verdict["state"]),
             level=str(signer.get("level", "")) if verdict["state"] == "verified" else "",
             signer_name=clean(str(signer.get("name") or ""))[:ADDRESS_LENGTH],
             signer_organisation=clean(str(signer.get("organisation") or ""))[:ADDRESS_LENGTH],

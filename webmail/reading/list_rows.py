@@ -217,6 +217,8 @@ def _mark(
 ) -> dict[str, str]:
     if sealed:
         return {"state": "encrypted", "words": _("Encrypted message")}
+    if state == "shut":
+        return {"state": "encrypted", "words": _("Encrypted, could not be opened")}
     if state == "verified":
         return {"state": "verified", "words": _("Signed by %(who)s, verified") % {"who": who}}
     if state == "failed":
