@@ -159,6 +159,35 @@ def test_a_mail_that_fails_to_open_says_so_and_offers_another_try(visit: Visit) 
     expect(failed.get_by_role("heading")).to_have_text("The server does not answer.")
 
 
+@pytest.mark.parametrize("answer", ["no connection", "a page of error", "a refusal"])
+def test_what_could_not_be_done_is_said_and_the_list_is_as_it_was(
+    visit: Visit, answer: str
+) -> None:
+    page = visit.open("list")
+    rows = page.locator(".row").evaluate_all("all => all.map((row) => row.id)")
+
+    def refuse(route: Route) -> None:
+        if answer == "no connection":
+            route.abort()
+        elif answer == "a page of error":
+            route.fulfill(status=403, body="<!doctype html><html><p>Token</p></html>")
+        else:
+            body = '<div class="toast" data-toast role="alert">The mail server is away.</div>'
+            route.fulfill(status=503, body=body, content_type="text/html")
+
+    action = page.locator("[data-list-form]").get_attribute("action")
+    page.route(f"**{action}", refuse)
+    page.locator("#row-2").focus()
+    page.keyboard.press("e")
+    words = "mail server is away" if answer == "a refusal" else "not done"
+    expect(page.locator("#toasts")).to_contain_text(words)
+    assert page.locator(".row").evaluate_all("all => all.map((row) => row.id)") == rows
+    page.locator("#row-3").focus()
+    page.keyboard.press("s")
+    expect(page.locator("#toasts [role=alert]")).to_have_count(2)
+    expect(page.locator("#row-3 .row-star")).to_have_attribute("aria-pressed", "false")
+
+
 def test_an_opened_mail_is_not_covered_by_the_notice_that_it_opens(visit: Visit) -> None:
     page = visit.open("message")
     opened = page.locator("#reader").inner_html()

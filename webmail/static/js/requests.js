@@ -37,7 +37,7 @@ export async function renewToken() {
 }
 
 /** POST `pairs` ([[name, value], …] or FormData); resolves to the Response. */
-export async function post(url, pairs) {
+export async function post(url, pairs, { again = true } = {}) {
   const body = pairs instanceof FormData ? pairs : new URLSearchParams(pairs);
   if (!body.has("csrfmiddlewaretoken")) body.append("csrfmiddlewaretoken", token());
   const response = await fetch(url, {
@@ -46,6 +46,10 @@ export async function post(url, pairs) {
     credentials: "same-origin",
     headers: { "HX-Request": "true", "X-CSRFToken": token() },
   });
+  if (response.status === 403 && again && (await renewToken()) === "renewed") {
+    body.set("csrfmiddlewaretoken", token());
+    return post(url, body, { again: false });
+  }
   const away = response.headers.get("HX-Redirect");
   if (away && new URL(away, location.href).origin === location.origin) location.assign(away);
   else if (response.headers.get("HX-Refresh") === "true") location.reload();

@@ -1,7 +1,7 @@
 // Archive, delete, spam, read, star, move: done on the page at once, told to the server, undone with z.
 import { post } from "../requests.js";
 import { bind } from "../shortcuts.js";
-import { showFragment } from "../toasts.js";
+import { showFragment, showTemplate } from "../toasts.js";
 import { clearSelection, focusRow, openId, pane, pickedIds, refresh, rowOf, rows, subject } from "./list.js";
 import { refreshList } from "./poll.js";
 import { showList } from "./reader.js";
@@ -12,15 +12,19 @@ const actUrl = () => pane.querySelector("[data-list-form]").getAttribute("action
 export async function act(action, ids, extra = {}) {
   if (!ids.length) return false;
   const touched = ids.map(rowOf).filter(Boolean);
-  if (LEAVING.has(action)) leave(touched, ids);
-  else mark(action, touched);
+  const back = LEAVING.has(action) ? leave(touched, ids) : mark(action, touched);
   try {
     const pairs = [["action", action], ...ids.map((id) => ["ids", id]), ...Object.entries(extra)];
     const response = await post(actUrl(), pairs);
-    showFragment(await response.text());
+    const answer = await response.text();
+    // A page of error is a whole document, and says nothing of mails.
+    if (answer.includes("<html")) throw new Error("no answer of this action");
+    showFragment(answer);
+    if (!response.ok) back();
     if (LEAVING.has(action) || !response.ok) await refreshList();
   } catch {
-    await refreshList();
+    back();
+    showTemplate("act-failed");
   }
   return true;
 }
@@ -30,18 +34,27 @@ function leave(touched, ids) {
   const last = Math.max(...touched.map((row) => all.indexOf(row)), -1);
   const next = all.slice(last + 1).find((row) => !touched.includes(row)) ?? all.findLast((row) => !touched.includes(row));
   const reading = ids.includes(openId());
+  const places = touched.map((row) => [row, row.parentNode, row.nextSibling]).reverse();
   touched.forEach((row) => row.remove());
   clearSelection();
   if (reading) showList();
   focusRow(next);
+  return () => {
+    for (const [row, parent, after] of places) {
+      if (!rowOf(row.dataset.id)) parent.insertBefore(row, after?.parentNode === parent ? after : null);
+    }
+    refresh();
+  };
 }
 
 function mark(action, touched) {
+  const before = touched.map((row) => [row, row.cloneNode(true)]);
   for (const row of touched) {
     if (action === "read") row.classList.remove("is-unread");
     if (action === "unread") row.classList.add("is-unread");
     if (action === "star" || action === "unstar") star(row.querySelector(".row-star"), action === "star");
   }
+  return () => before.forEach(([row, copy]) => row.replaceWith(copy));
 }
 
 function star(button, on) {
@@ -78,9 +91,15 @@ document.addEventListener("submit", (event) => {
 });
 
 async function undo(form) {
-  const response = await post(form.getAttribute("action"), [...new FormData(form)].filter(([, value]) => typeof value === "string"));
-  form.remove();
-  showFragment(await response.text());
+  try {
+    const pairs = [...new FormData(form)].filter(([, value]) => typeof value === "string");
+    const answer = await (await post(form.getAttribute("action"), pairs)).text();
+    if (answer.includes("<html")) throw new Error("no answer of this action");
+    form.remove();
+    showFragment(answer);
+  } catch {
+    return showTemplate("act-failed");
+  }
   await refreshList();
 }
 
