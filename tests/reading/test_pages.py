@@ -426,6 +426,7 @@ def test_polling_tells_of_new_mail_within_seconds(alice: Person) -> None:
     assert answer.status_code == 200
     assert "Fresh" in answer.content.decode()
     assert answer.context["announcement"] == "1 new message"
+    assert [each["role"] for each in answer.context["folders"] if each["active"]] == ["inbox"]
 
 
 def test_while_the_mail_server_is_away_the_list_stays_with_a_sentence(alice: Person) -> None:

@@ -110,6 +110,20 @@ def test_nothing_sticks_out_of_a_page_320_pixels_wide(visit: Visit, name: str) -
     assert out == []
 
 
+def test_the_folder_that_is_shown_stays_marked_after_an_action(visit: Visit) -> None:
+    page = visit.open("list")
+    answer = (
+        '<ul class="folders" id="folders" hx-swap-oob="true"><li>'
+        '<a class="folder" href="/mail/1/" data-folder="1">Inbox fresh</a></li></ul>'
+    )
+    page.route("**/act/", lambda route: route.fulfill(body=answer, content_type="text/html"))
+    page.locator("#row-1").focus()
+    page.keyboard.press("s")
+    folder = page.get_by_role("link", name="Inbox fresh")
+    expect(folder).to_have_attribute("aria-current", "page")
+    expect(folder).to_have_class("folder is-active")
+
+
 def test_a_preview_that_is_no_picture_leaves_the_name(visit: Visit) -> None:
     page = visit.open("message")
     page.evaluate(

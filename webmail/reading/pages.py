@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
@@ -11,6 +11,7 @@ from asn1crypto import x509 as asn1_x509
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.functional import SimpleLazyObject
 from django.utils.translation import gettext as _
 
 from crypto_agent.protocol import ProtocolError
@@ -110,6 +111,7 @@ def list_context(
         "list_url": list_url(folder, number=page.number, query=query),
         "poll_url": f"{reverse('reading:poll')}?{urlencode(poll)}",
         "state_token": token,
+        "folders": SimpleLazyObject(partial(rail, user, folder.pk)),
         "unopened": unopened(page.messages, unlocked=holder is not None),
         "opened": None,
         "error": None,

@@ -57,12 +57,21 @@ export async function post(url, pairs, { again = true } = {}) {
   return response;
 }
 
+/** The answer to an action does not know which folder this page shows. */
+function keepActive(fresh) {
+  const active = document.getElementById(fresh.id)?.querySelector(".is-active[data-folder]");
+  const twin = active && fresh.querySelector(`[data-folder="${active.dataset.folder}"]`);
+  twin?.classList.add("is-active");
+  twin?.setAttribute("aria-current", "page");
+}
+
 /** The nodes of a fragment; elements marked hx-swap-oob replace their namesakes at once. */
 export function unpack(html) {
   const template = document.createElement("template");
   template.innerHTML = html;
   for (const element of template.content.querySelectorAll("[hx-swap-oob]")) {
     element.removeAttribute("hx-swap-oob");
+    keepActive(element);
     document.getElementById(element.id)?.replaceWith(element);
     element.isConnected || element.remove();
   }
