@@ -71,8 +71,8 @@ _PROT_EXEC: Final = 4
 
 
 _TUNABLES: Final = "glibc.malloc.perturb=255:glibc.malloc.tcache_count=0"
-"""What is freed is filled with 0xFF, what is allocated with 0. glibc 2.36 does not fill what goes to
-its per-thread cache, so there is none."""
+"""What is freed is filled with 0xFF, what is allocated with 0. What goes to the per-thread cache is
+not filled (seen in glibc 2.36), so there is none."""
 
 
 class HardeningError(Exception):

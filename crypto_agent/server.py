@@ -56,6 +56,7 @@ from crypto_agent.protocol import (
     seal_error,
     seal_result,
     unpack,
+    wipe,
 )
 
 log = logging.getLogger("sealpost.agent")
@@ -445,6 +446,7 @@ def run_opener(
             del payload
             agent, result = _settle(control, settings, opened, existing, report)
             sealed = seal_result(envelope, reply_key, result)
+            wipe(*(value for value in result.values() if isinstance(value, bytearray)))
         except Exception as error:
             code, detail = code_of(error)
             control.send({"t": "outcome", "code": code.value})

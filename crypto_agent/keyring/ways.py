@@ -6,7 +6,6 @@ bound to user and way by its associated data, so that it cannot be moved to anot
 
 from __future__ import annotations
 
-import base64
 import secrets
 from dataclasses import dataclass
 from typing import Any, Final, cast
@@ -28,8 +27,12 @@ SECRET_LIMIT: Final = 1024
 VAULT_KEY_BYTES: Final = 32
 _SALT_BYTES: Final = 16
 _NONCE_BYTES: Final = 12
-_RECOVERY_BYTES: Final = 20
-"""160 bit: 32 characters of base32, in eight groups of four."""
+_BASE32: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+_RECOVERY_LENGTH: Final = 39
+"""160 bit: 32 letters of base32 in eight groups of four, with hyphens between."""
+_BETWEEN: Final = frozenset(b" -\t\r\n")
+_READ_AS: Final = dict(zip(b"abcdefghijklmnopqrstuvwxyz018", _BASE32[:26] + b"OIB", strict=True))
+"""How people write a code down."""
 
 
 @dataclass(frozen=True)
@@ -85,21 +88,22 @@ def _normal(way: str, secret: bytes | bytearray) -> bytes | bytearray:
         raise ProtocolError(ErrorCode.WRONG_PASSWORD, "length")
     if way == PASSWORD:
         return secret
-    letters = bytearray()
+    # Sized once: a growing bytearray would leave its earlier, shorter copies behind.
+    letters, length = bytearray(len(secret)), 0
     for octet in secret:
-        character = chr(octet).upper()
-        if character in " -\t\r\n":
-            continue
-        letters += {"0": "O", "1": "I", "8": "B"}.get(character, character).encode("latin-1")
+        if octet not in _BETWEEN:
+            letters[length] = _READ_AS.get(octet, octet)
+            length += 1
+    del letters[length:]
     return letters
 
 
 def new_recovery_code() -> bytearray:
-    """160 random bits as ``XXXX-XXXX-…`` (eight groups of base32)."""
-    random = secrets.token_bytes(_RECOVERY_BYTES)
-    encoded = base64.b32encode(random)
-    code = bytearray(b"-".join(encoded[i : i + 4] for i in range(0, len(encoded), 4)))
-    wipe(random, encoded)
+    """160 random bits as ``XXXX-XXXX-…``: eight groups of the letters of base32."""
+    code = bytearray(b"-" * _RECOVERY_LENGTH)
+    for position in range(_RECOVERY_LENGTH):
+        if position % 5 != 4:
+            code[position] = secrets.choice(_BASE32)  # one at a time leaves no copy
     return code
 
 

@@ -42,9 +42,8 @@ def create(request: Request) -> Opened:
     vault.wrap_for(ways.RECOVERY, code)
     result = {
         "record": vault.record.to_bytes(),
-        "recovery_code": code.decode("ascii"),
+        "recovery_code": code,
         "requests": requests,
         "uses": uses,
     }
-    wipe(code)
     return begin_session(request, vault, result)

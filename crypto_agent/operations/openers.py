@@ -35,6 +35,7 @@ class Opened:
     """What came of it. With a session the process becomes (or joins) the user's agent."""
 
     result: dict[str, Any]
+    """What is a ``bytearray`` in it is a secret, overwritten once the reply is sealed."""
     vault: Vault
     session: Session | None
     session_secret: bytes | None

@@ -32,7 +32,6 @@ def rewrap(request: Request) -> Opened:
     if request.payload.get("new_recovery") is True:
         code = ways.new_recovery_code()
         vault.wrap_for(ways.RECOVERY, code)
-        result["recovery_code"] = code.decode("ascii")
-        wipe(code)
+        result["recovery_code"] = code
     result["record"] = vault.record.to_bytes()
     return Opened(result, vault, None, None)

@@ -8,15 +8,26 @@ from __future__ import annotations
 import base64
 import json
 import os
+import secrets
 import statistics
 import subprocess
 import sys
+import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from tests.agent.speaker import Unlocked, control, new_user, now_ms, proven, small_record, unlock
+from tests.agent.speaker import (
+    Unlocked,
+    control,
+    new_user,
+    now_ms,
+    open_with,
+    proven,
+    small_record,
+    unlock,
+)
 from tests.support.agent_node import AgentNode, private_mb, wait_until
 from tests.support.memory import masked, search
 
@@ -117,17 +128,36 @@ def test_the_nodes_key_is_in_the_zygote_and_in_no_agent(node: AgentNode) -> None
     assert json.loads(done.stdout) == [node.zygote]
 
 
+def processes_with(node: AgentNode, secret: bytes) -> set[int]:
+    """Of the node's processes and this test's."""
+    assert node.supervisor is not None
+    assert node.relay is not None
+    processes = [node.supervisor.pid, node.zygote, node.relay.pid, *node.services, *node.agents()]
+    return set(search([masked(secret)], [*processes, os.getpid()]))
+
+
 def test_the_password_is_in_no_process_of_the_node_after_the_unlock(
     node: AgentNode, known: Known
 ) -> None:
     """Found in this test, which sent it; not in supervisor, zygote, relay or agent."""
     unlock(node, known.user, record=known.record, password=known.password.encode())
-    assert node.supervisor is not None
-    assert node.relay is not None
-    (agent,) = node.agents()
-    processes = [node.supervisor.pid, node.zygote, node.relay.pid, agent, *node.services]
-    found = search([masked(known.password.encode())], [*processes, os.getpid()])
-    assert set(found) == {os.getpid()}
+    assert processes_with(node, known.password.encode()) == {os.getpid()}
+
+
+def test_password_and_recovery_code_are_in_no_process_of_the_node_after_the_vault_was_made(
+    node: AgentNode,
+) -> None:
+    password = f"a password of {new_user()}".encode()
+    made = open_with(
+        node, "create", new_user(), session=uuid.uuid4().hex,
+        password=password, session_secret=secrets.token_bytes(32),
+        addresses=[ALICE["address"]], key_algorithm="p-256",
+    )  # fmt: skip
+    assert len(node.agents()) == 1
+    code = made["recovery_code"]
+    letters = code.replace(b"-", b"")
+    for secret in (password, code, letters):
+        assert processes_with(node, secret) == {os.getpid()}
 
 
 def test_an_unlocked_user_takes_little_memory_of_his_own(node: AgentNode) -> None:

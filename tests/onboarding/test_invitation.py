@@ -306,7 +306,9 @@ def test_a_wrong_mailbox_password_is_told_and_not_kept(
     client, account = with_mailbox
     answer = post(client, "/welcome/ready/", {"mail_password": "not the one"})
     assert answer.status_code == 422
-    assert "refused the" in answer.context["mail_form"]["error"]["sentence"]
+    error = answer.context["mail_form"]["error"]
+    assert "does not accept this password" in error["sentence"]
+    assert "try again" in error["hint"]
     account.refresh_from_db()
     assert account.credential is None
 

@@ -209,7 +209,10 @@ def create_vault(user: str, payload: dict[str, Any]) -> tuple[KeyHolderSession, 
     Vault.objects.create(user_id=user, record=result["record"])
     audit.record(user, session, _uses(result))
     holder = _keep_session(user, session, secret, node.node, result)
-    return holder, {"recovery_code": result["recovery_code"], "requests": result["requests"]}
+    return holder, {
+        "recovery_code": result["recovery_code"].decode("ascii"),
+        "requests": result["requests"],
+    }
 
 
 def _record_of(user: str) -> bytes | None:
@@ -262,7 +265,8 @@ def change_password(
         raise
     _replace_record(user, record, result["record"])
     audit.record(user, "", [audit.Use("change_password")])
-    return {name: result[name] for name in ("recovery_code",) if name in result}
+    code = result.get("recovery_code")
+    return {} if code is None else {"recovery_code": code.decode("ascii")}
 
 
 def _replace_record(user: str, old: bytes | None, new: bytes) -> None:

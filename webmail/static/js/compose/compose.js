@@ -7,6 +7,8 @@ import { used } from "../lock.js";
 
 const form = document.querySelector("[data-compose]");
 const saved = form.querySelector("[data-saved]");
+const sendHint = form.querySelector(".send-hint");
+const usualHint = sendHint.textContent;
 const AFTER_TYPING_MS = 2500;
 const AT_MOST_MS = 10_000;
 let dirtySince = 0;
@@ -57,6 +59,7 @@ async function push({ again = true } = {}) {
       keep(answer);
       used();
       signedOut.close();
+      sendHint.textContent = usualHint;
       return true;
     }
     dirtySince = began;
@@ -168,7 +171,7 @@ form.addEventListener("submit", async (event) => {
   sending = false;
   if (ready) return form.requestSubmit(button);
   words.textContent = before;
-  form.querySelector(".send-hint").textContent = saved.textContent;
+  sendHint.textContent = saved.textContent;
 });
 
 function attachmentsDone() {
