@@ -23,6 +23,8 @@ PACKAGES_OF_TESTS = PACKAGES_OF_DEMO | {
     "chromium": "chromium",
     "gpgsm": "gpgsm",
     "cmsutil": "libnss3-tools",
+    "javac": "default-jdk-headless",
+    "/usr/share/java/bcpkix.jar": "libbcpkix-java",
     "/usr/lib/postgresql": "postgresql",
     "/usr/lib/rabbitmq/bin/rabbitmq-server": "rabbitmq-server",
 }
