@@ -485,9 +485,10 @@ def _encrypted(cast: Cast, alice: str, certificate: Path, now: datetime) -> Iter
         subtype="pdf",
         filename="contract pier 4.pdf",
     )
-    yield DemoMail(
-        smime(contract, signer=cast.carol, recipients=[certificate], at=at(0.4)), at(0.4)
+    sealed = smime(
+        contract, signer=cast.carol, recipients=[certificate], at=at(0.4), subject_hidden=True
     )
+    yield DemoMail(sealed, at(0.4))
 
 
 def _triple(message: EmailMessage, who: Correspondent, certificate: Path, at: datetime) -> bytes:

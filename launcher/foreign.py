@@ -255,6 +255,19 @@ def split_message(message: EmailMessage) -> tuple[bytes, bytes]:
     return outer.as_bytes().rstrip(b"\r\n") + b"\r\n", inner.as_bytes()
 
 
+def hide_subject(message: EmailMessage) -> tuple[bytes, bytes]:
+    """As :func:`split_message`, but the headers stand inside too and the subject only there
+    (RFC 9788 section 2.2)."""
+    inner = message_from_bytes(message.as_bytes(policy=policy.SMTP), policy=policy.SMTP)
+    inner.set_param("hp", "cipher")
+    outer = EmailMessage(policy=policy.SMTP)
+    for name in HEADERS_OUTSIDE:
+        if name in message:
+            outer[name] = "[...]" if name == "Subject" else str(message[name])
+            inner["HP-Outer"] = f"{name}: {outer[name]}"
+    return outer.as_bytes().rstrip(b"\r\n") + b"\r\n", inner.as_bytes()
+
+
 def _entity(openssl_output: bytes) -> bytes:
     """What openssl wrote, with CRLF line ends."""
     return b"\r\n".join(openssl_output.replace(b"\r\n", b"\n").split(b"\n"))
@@ -291,9 +304,10 @@ def smime(
     recipients: list[Path] | None = None,
     cipher: str = "aes-256-cbc",
     at: datetime | None = None,
+    subject_hidden: bool = False,
 ) -> bytes:
     """The whole mail: sign (``at`` that time), then encrypt, as asked; raw bytes for delivery."""
-    outer, entity = split_message(message)
+    outer, entity = (hide_subject if subject_hidden else split_message)(message)
     if signer is not None:
         entity = sign_entity(entity, signer, opaque=opaque, at=at)
     if recipients is not None:

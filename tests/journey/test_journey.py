@@ -199,7 +199,12 @@ def test_the_demo_is_what_the_readme_says(demo: Demo, page: Page, tmp_path: Path
     page.locator("input[name=password]").fill(PASSWORD)
     page.keyboard.press("Enter")
     expect(page.get_by_role("link", name=re.compile("Urgent: confirm")).first).to_be_visible()
+    contract = page.get_by_role("link", name=re.compile("The contract for pier 4")).first
+    expect(contract).to_be_visible()  # once the agent has looked inside
+    mails = mailbox_of(demo, "alice@acme.example", "INBOX")
+    assert not any(b"The contract for pier 4" in mail for mail in mails)
     for subject, words in {
+        "The contract for pier 4": "Sent encrypted to you",
         "Please pay 100 EUR": "does not match this message",
         "Signed by somebody else": "Signed by someone else",
         "My certificate has expired": "expired",
