@@ -36,7 +36,7 @@ def set_flag(messages: Sequence[Message], flag: str, *, on: bool) -> int:
     for folder, some in _by_folder(messages):
         uids = sorted(message.uid for message in some)
         with imap.door(folder.account) as door:
-            door.ensure_selected(folder.name, folder.uid_validity)
+            door.catch_up(folder.name, folder.uid_validity)
             door.store(uids, add=[flag] if on else (), remove=() if on else [flag])
         column = _FLAG_FIELD.get(flag)
         rows = Message.objects.filter(folder=folder, uid__in=uids)
@@ -63,7 +63,7 @@ def move(messages: Sequence[Message], target: Folder) -> list[Moved]:
             raise imap.MailServerError("refused")
         uids = sorted(message.uid for message in some)
         with imap.door(folder.account) as door:
-            door.ensure_selected(folder.name, folder.uid_validity)
+            door.catch_up(folder.name, folder.uid_validity)
             new_uids = door.move(uids, target.name)
         keys = _carry_rows(folder, target, uids, new_uids)
         sync.refresh_counts(folder)
@@ -96,7 +96,7 @@ def delete(messages: Sequence[Message]) -> list[Moved]:
     for folder, some in _by_folder(final):
         uids = sorted(message.uid for message in some)
         with imap.door(folder.account) as door:
-            door.ensure_selected(folder.name, folder.uid_validity)
+            door.catch_up(folder.name, folder.uid_validity)
             door.store(uids, add=["\\Deleted"])
             door.expunge(uids)
         Message.objects.filter(folder=folder, uid__in=uids).delete()

@@ -73,7 +73,7 @@ def remove(account: MailAccount, role: str, uids: Collection[int]) -> None:
     if folder is None:
         return
     with imap.door(account) as door:
-        door.ensure_selected(folder.name, folder.uid_validity)
+        door.catch_up(folder.name, folder.uid_validity)
         door.store(sorted(uids), add=["\\Deleted"])
         door.expunge(sorted(uids))
     Message.objects.filter(folder=folder, uid__in=list(uids)).delete()

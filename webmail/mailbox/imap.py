@@ -407,6 +407,13 @@ class Door:
             raise MailServerError("changed")
         return selected
 
+    def catch_up(self, name: str, uid_validity: int) -> None:
+        """As :meth:`ensure_selected`, and know the mails that came since the folder was selected:
+        a command for a UID that this connection does not know yet is silently ignored."""
+        before = self.selected
+        if self.ensure_selected(name, uid_validity) is before:
+            self.check()
+
     def create_folder(self, name: str) -> None:
         encoded = encode_name(name)
         with self._speaking():
