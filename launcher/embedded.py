@@ -81,7 +81,7 @@ class Sealpost:
         self._start_sealpost()
         self._wait_for_site()
         say("Looking after the certification authority …")
-        self.manage("init_authority")
+        self.manage("init_authority", "--wait", "60")
 
     def stop(self) -> None:
         self.launcher.stop()

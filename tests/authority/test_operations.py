@@ -158,11 +158,11 @@ def test_the_time_stamp_certificate_is_for_time_stamps_alone(
 )
 def test_a_bad_setup_is_refused_before_a_key_is_made(change: dict[str, str]) -> None:
     desk = Desk()
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(ProtocolError):
         authority.init(desk, {**SETUP, **change})
     assert not desk.kept
-    assert time.perf_counter() - start < 0.1
+    assert time.process_time() - start < 0.1
 
 
 # --------------------------------------------------------------------------- issuing

@@ -20,9 +20,11 @@ from tests.authority.test_operations import csr
 from tests.support.agent_node import AgentNode
 from tests.trust.pki import openssl_verify, rsa_key
 from webmail.accounts.models import User
-from webmail.agent import door
+from webmail.agent import door, nodes
+from webmail.agent.models import Node
 from webmail.authority import lists, material, tasks
 from webmail.authority.issue import issue_for
+from webmail.authority.management.commands import init_authority
 from webmail.authority.models import (
     AuthorityCertificate,
     Crl,
@@ -74,6 +76,22 @@ def test_replaced_keys_are_noticed_not_mixed(authority: AgentNode) -> None:
     AuthorityCertificate.objects.filter(name="v1").update(fingerprint="00" * 32)
     with pytest.raises(CommandError, match="another authority"):
         call_command("init_authority")
+
+
+def test_init_authority_waits_for_a_node_that_is_just_starting(
+    node: AgentNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Node.objects.all().delete()
+    slept: list[float] = []
+
+    def announce(seconds: float) -> None:
+        slept.append(seconds)
+        nodes.remember(node.descriptor())
+
+    monkeypatch.setattr(init_authority.time, "sleep", announce)
+    call_command("init_authority", wait=30, stdout=io.StringIO())
+    assert slept
+    assert AuthorityCertificate.objects.count() == 5
 
 
 def test_without_a_node_the_command_says_what_to_do(db: None) -> None:

@@ -80,9 +80,9 @@ def test_within_the_cap_nesting_is_read() -> None:
 
 def test_a_million_pieces_are_refused_before_they_cost_seconds() -> None:
     encoded = b"\x24\x80" + b"\x04\x00" * (ELEMENT_LIMIT * 2) + b"\0\0"
-    begun = time.perf_counter()
+    begun = time.process_time()
     assert code_of(encoded) == TOO_COMPLEX
-    assert time.perf_counter() - begun < 5
+    assert time.process_time() - begun < 5
 
 
 def test_strict_reading_takes_only_the_shortest_definite_lengths() -> None:

@@ -112,9 +112,9 @@ def test_a_search_everywhere_stays_in_the_own_account(folder: Folder, mallory: M
 
 @pytest.mark.parametrize("text", ["a" * 100_000, '"' * 5_000, "x:" * 5_000, "- " * 5_000, "\0\0"])
 def test_hostile_queries_are_parsed_in_no_time(text: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     search.parse(text)
-    assert time.perf_counter() - started < 5  # a quadratic parser needs minutes
+    assert time.process_time() - started < 5  # a quadratic parser needs minutes
 
 
 def test_a_page_is_read_by_an_index_and_never_sorted(folder: Folder) -> None:

@@ -99,14 +99,14 @@ HOSTILE = [
 
 @pytest.mark.parametrize("value", HOSTILE)
 def test_hostile_values_cost_little_and_raise_nothing(value: bytes) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     addresses.parse(value)
     headers.decode_words(value)
     headers.message_ids(value)
     headers.content_type(value)
     headers.date(value)
     headers.Headers(b"From: " + value + b"\r\n\r\n")
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 def test_fields_are_unfolded_and_the_first_counts() -> None:

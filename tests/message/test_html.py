@@ -146,9 +146,9 @@ DEEP = {
 
 @pytest.mark.parametrize("name", DEEP)
 def test_depth_and_length_cost_little_time(name: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     safe = html.sanitise(DEEP[name])
-    assert time.perf_counter() - started < 4, "quadratic work would take minutes"
+    assert time.process_time() - started < 4, "quadratic work would take minutes"
     check_harmless(safe)
 
 
@@ -249,9 +249,9 @@ def test_quoted_lines_are_marked_by_depth() -> None:
      "mailto:" * 100_000, "\n" * 500_000, "http://x.example/" + "a." * 400_000],
 )  # fmt: skip
 def test_text_is_marked_up_in_linear_time(source: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     text.to_html(source)
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
 
 
 # --- previews

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from typing import Any, Final
 
 import pytest
@@ -13,46 +11,11 @@ from django.test.utils import CaptureQueriesContext
 from crypto_agent.protocol import Envelope
 from launcher.foreign import Correspondent, smime
 from tests.reading.conftest import Person, letter
-from tests.reading.test_pages import alice_list, page, url
+from tests.reading.test_pages import page, url
 from webmail.agent import door, exchange
 
 QUERIES_OF_A_CLICK: Final = 20
 """Each costs a third of a millisecond, most of it in building the statement."""
-
-
-def fastest(act: Callable[[], object], *, times: int = 5) -> float:
-    best = 9.0
-    for _time in range(times):
-        started = time.perf_counter()
-        act()
-        best = min(best, time.perf_counter() - started)
-    return best
-
-
-def test_sealed_mail_opens_and_lists_within_a_blink(alice: Person, bob: Correspondent) -> None:
-    rows = [
-        alice.receive(
-            smime(
-                letter(alice.address, number=number, text=f"Letter {number}"),
-                signer=bob,
-                recipients=[alice.encryption_certificate],
-            )
-        )
-        for number in range(5)
-    ]
-    for row in rows:
-        page(alice.client, url("message", row))
-    listed = fastest(lambda: page(alice.client, alice_list(alice)))
-    opened = fastest(lambda: page(alice.client, url("message", rows[0])))
-    fragment = fastest(
-        lambda: page(alice.client, url("message", rows[0]), **{"HX-Request": "true"})
-    )
-    print(
-        f"list {listed * 1000:.0f} ms, page {opened * 1000:.0f} ms, part {fragment * 1000:.0f} ms"
-    )
-    assert listed < 0.3
-    assert opened < 0.5
-    assert fragment < 0.4
 
 
 def test_opening_a_sealed_mail_again_asks_its_agent_once_and_reads_little(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+import time
+from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from crypto_agent.protocol import ProtocolError
-from webmail.authority.setup import AuthorityReplaced, set_up
+from crypto_agent.protocol import ErrorCode, ProtocolError
+from webmail.authority.setup import AuthorityReplaced, SetUp, set_up
+
+BETWEEN_TRIES_S: Final = 0.5
 
 
 class Command(BaseCommand):
@@ -26,10 +29,17 @@ class Command(BaseCommand):
             help="Certify addresses of this mail domain only (may be repeated). It cannot be "
             "widened later.",
         )
+        parser.add_argument(
+            "--wait",
+            type=float,
+            default=0,
+            metavar="SECONDS",
+            help="How long to wait for relay and supervisor when they have just been started.",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            done = set_up(base_url=options["base_url"], domains=tuple(options["domain"]))
+            done = _set_up(options)
         except AuthorityReplaced as error:
             raise CommandError(
                 f"The agent node holds another authority than the database (certificate "
@@ -44,3 +54,15 @@ class Command(BaseCommand):
         if options["verbosity"]:
             words = "made" if done.created else "there already"
             self.stdout.write(f"Certification authority {words}: SHA-256 {done.root.fingerprint}")
+
+
+def _set_up(options: dict[str, Any]) -> SetUp:
+    """Raises ProtocolError (node_gone) when no node has announced itself in time."""
+    deadline = time.monotonic() + options["wait"]
+    while True:
+        try:
+            return set_up(base_url=options["base_url"], domains=tuple(options["domain"]))
+        except ProtocolError as error:
+            if error.code is not ErrorCode.NODE_GONE or time.monotonic() > deadline:
+                raise
+        time.sleep(BETWEEN_TRIES_S)
