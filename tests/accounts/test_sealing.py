@@ -7,7 +7,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from tests.accounts.cast import add_person
-from webmail.accounts.models import MailAccount
+from webmail.accounts.models import MailAccount, NoLogin
 from webmail.lib import sealing
 from webmail.lib.sealing import SealBroken
 
@@ -80,12 +80,16 @@ def test_a_credential_moved_to_another_persons_row_does_not_open() -> None:
     mallory = add_person("mallory@acme.example", "Mallory").mail_account
     alice.set_password(b"mailbox password")
     mallory.credential = alice.credential
-    with pytest.raises(SealBroken):
+    with pytest.raises(NoLogin, match="another place"):
         mallory.imap_login()
 
 
+@pytest.mark.django_db
 def test_the_master_user_signs_in_for_everybody(settings: Any) -> None:
     settings.IMAP_MASTER_USER, settings.IMAP_MASTER_PASSWORD = "sealpost", "of the master"
-    account = MailAccount(imap_user="alice@acme.example", login=MailAccount.Login.MASTER)
+    settings.IMAP_DEFAULT = "implicit://mail.acme.example:993"
+    account = add_person("alice@acme.example", "Alice").mail_account
+    account.imap_host, account.imap_port = "mail.acme.example", 993
+    account.smtp_host, account.login = "", MailAccount.Login.MASTER
     assert account.has_login
     assert account.imap_login() == ("alice@acme.example*sealpost", "of the master")
