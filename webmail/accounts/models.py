@@ -12,7 +12,7 @@ from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, Permis
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models.functions import Now
+from django.db.models.functions import Now, Upper
 from django.utils.translation import gettext_lazy as _
 
 from webmail.accounts import discovery
@@ -116,6 +116,10 @@ class Address(models.Model):
         verbose_name = _("address")
         verbose_name_plural = _("addresses")
         ordering = ["-primary", "address"]
+        indexes = [
+            # For look-ups that ignore case, as ``iexact`` does.
+            models.Index(Upper("address"), name="address_without_case"),
+        ]
         constraints = [
             models.UniqueConstraint(
                 fields=["user"], condition=models.Q(primary=True), name="one_primary_address"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
 from django.apps import apps
+from django.db.models.functions import Upper
 
 from webmail.certificates import own
 from webmail.certificates.facts import address_key
@@ -29,18 +31,16 @@ def lookup(address: str) -> list[Certificate]:
     return [row for row in found if row.sha256 not in revoked]
 
 
-def seals_since(address: str) -> datetime | None:
-    """When our person with this address got keys: what they write here since then is signed."""
-    key = address_key(address)
-    owners = apps.get_model("accounts", "Address")
-    since: datetime | None = (
-        owners.objects.filter(address__iexact=key, user__activated_at__isnull=False)
-        .values_list("user__activated_at", flat=True)
-        .first()
-        if key
-        else None
+def seals_since(addresses: Iterable[str]) -> dict[str, datetime]:
+    """Since when those of ``addresses`` that belong to our people have keys: what they write here
+    since then is signed. Both are in the form of :func:`address_key`."""
+    owners = apps.get_model("accounts", "Address").objects.annotate(key=Upper("address"))
+    found = owners.filter(
+        key__in={address.upper() for address in addresses}, user__activated_at__isnull=False
     )
-    return since
+    return {
+        address_key(row): since for row, since in found.values_list("address", "user__activated_at")
+    }
 
 
 def is_local(address: str) -> bool:

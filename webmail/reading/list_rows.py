@@ -18,6 +18,7 @@ from django.utils.translation import gettext as _
 from crypto_agent.protocol import ProtocolError
 from webmail.agent import door as agent_door
 from webmail.certificates import history
+from webmail.mailbox.colleagues import of_colleagues
 from webmail.mailbox.models import Folder, Kind, Message, Role
 from webmail.mailbox.summary import Summary
 from webmail.reading import badges
@@ -74,14 +75,14 @@ def rows(
     summaries = {**known, **_open_summaries(waiting, holder, background=background)}
     if threads is None:
         threads = thread_counts(messages)
-    usual = _usual_signers(messages, user)
+    expected = _expected_signed(messages, user)
     drafts = _draft_urls(messages, user)
     return [
         _row(
             message,
             summaries.get(message.pk),
             threads=threads,
-            usual=usual,
+            expected=message in expected,
             draft_url=drafts.get((message.folder_id, message.uid), ""),
             selected=selected == message.pk,
         )
@@ -133,14 +134,18 @@ def thread_counts(messages: Sequence[Message]) -> Counter[tuple[int, str]]:
     return Counter({(each["folder_id"], each["thread_key"]): each["number"] for each in counted})
 
 
-def _usual_signers(messages: Sequence[Message], user: User) -> frozenset[str]:
-    """Addresses among the unsigned mails of this page whose owner usually signs."""
+def _expected_signed(messages: Sequence[Message], user: User) -> frozenset[Message]:
+    """The unsigned mails of this page whose sender usually signs."""
     plain = {
-        each.from_address
+        each: each.from_address
         for each in messages
         if each.kind == Kind.PLAIN and each.from_address and not each.bulk
     }
-    return frozenset(history.usual_signers(user.pk, plain)) if plain else frozenset()
+    if not plain:
+        return frozenset()
+    usual = history.usual_signers(user.pk, plain.values())
+    found = {each for each, sender in plain.items() if sender in usual}
+    return frozenset(found | of_colleagues(plain))
 
 
 def _draft_urls(messages: Sequence[Message], user: User) -> dict[tuple[int, int], str]:
@@ -169,7 +174,7 @@ def _row(
     opened: Summary | None,
     *,
     threads: Mapping[tuple[int, str], int],
-    usual: frozenset[str],
+    expected: bool,
     draft_url: str,
     selected: bool,
 ) -> Row:
@@ -208,13 +213,11 @@ def _row(
         encrypted=message.kind == Kind.ENCRYPTED,
         timestamped=opened.timestamped if opened else message.timestamped,
         thread_count=threads.get((message.folder_id, message.thread_key), 1),
-        mark=_mark(message, state, sender if proven else message.from_address, sealed, usual),
+        mark=_mark(message, state, sender if proven else message.from_address, sealed, expected),
     )
 
 
-def _mark(
-    message: Message, state: str, who: str, sealed: bool, usual: frozenset[str]
-) -> dict[str, str]:
+def _mark(message: Message, state: str, who: str, sealed: bool, expected: bool) -> dict[str, str]:
     if sealed:
         return {"state": "encrypted", "words": _("Encrypted message")}
     if state == "shut":
@@ -225,7 +228,7 @@ def _mark(
         return {"state": "failed", "words": _("The signature does not hold")}
     if state == "unverified":
         return {"state": "unverified", "words": _("Signed, not verified")}
-    if message.kind == Kind.PLAIN and message.from_address in usual:
+    if expected:
         return {"state": "expected", "words": _("Not signed, although this sender normally signs")}
     if message.kind == Kind.SIGNED and not state:
         return {"state": "pending", "words": _("Signed, not checked yet")}

@@ -18,11 +18,12 @@ from django.utils.safestring import SafeString, mark_safe
 
 from crypto_agent.protocol import ErrorCode, ProtocolError
 from webmail.agent import door as agent_door
-from webmail.certificates import directory, history
+from webmail.certificates import history
 from webmail.certificates.history import History
 from webmail.certificates.material import trust_material
 from webmail.mailbox import fetch, judge, summary
-from webmail.mailbox.models import Kind, Message, Role
+from webmail.mailbox.colleagues import of_colleagues
+from webmail.mailbox.models import Kind, Message
 from webmail.message import addresses, text
 from webmail.message.headers import clean
 from webmail.reading import badges
@@ -370,17 +371,7 @@ def earlier(user: User, message: Message, result: Mapping[str, Any]) -> tuple[Hi
             past = replace(past, signed=max(past.signed - 1, 0))
         else:
             past = replace(past, unsigned=max(past.unsigned - 1, 0))
-    return replace(past, colleague=_is_of_colleague(message, sender)), counted
-
-
-def _is_of_colleague(message: Message, sender: str) -> bool:
-    """Came in the name of one of our people, since they have keys. What lies in Sent and Drafts did
-    not come: another program put it there."""
-    if message.folder.role in {Role.SENT, Role.DRAFTS}:
-        return False
-    since = directory.seals_since(sender)
-    # IMAP's times are whole seconds.
-    return since is not None and message.internal_date >= since.replace(microsecond=0)
+    return replace(past, colleague=bool(of_colleagues({message: sender}))), counted
 
 
 def _only(senders: list[Mailbox]) -> str:

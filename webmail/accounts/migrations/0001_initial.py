@@ -3,6 +3,7 @@
 import django.core.validators
 import django.db.models.deletion
 import django.db.models.functions.datetime
+import django.db.models.functions.text
 import uuid
 from django.conf import settings
 from django.db import migrations, models
@@ -105,6 +106,7 @@ class Migration(migrations.Migration):
                 'verbose_name': 'address',
                 'verbose_name_plural': 'addresses',
                 'ordering': ['-primary', 'address'],
+                'indexes': [models.Index(django.db.models.functions.text.Upper('address'), name='address_without_case')],
                 'constraints': [models.UniqueConstraint(condition=models.Q(('primary', True)), fields=('user',), name='one_primary_address')],
             },
         ),
