@@ -29,6 +29,7 @@ def door(alice: MailAccount) -> Iterator[Door]:
 COMMANDS: dict[str, Callable[[Door, str], object]] = {
     "select": lambda door, text: door.select(text),
     "ensure_selected": lambda door, text: door.ensure_selected(text, 0),
+    "catch_up": lambda door, text: door.catch_up(text, 0),
     "create_folder": lambda door, text: door.create_folder(text),
     "move": lambda door, text: door.move([1], text),
     "append to folder": lambda door, text: door.append(text, b"x"),
@@ -140,6 +141,8 @@ def test_a_mail_over_the_limit_is_refused_before_it_is_read(door: Door) -> None:
     door.select("INBOX")
     with pytest.raises(MailServerError, match="too_large"):
         door.fetch_raw(told[1], limit=1000)
+    with pytest.raises(MailServerError, match="too_large"):
+        door.fetch_raw(told[1], limit=1000, size=5100)
     assert len(door.fetch_raw(told[1])[0]) > 5000
 
 

@@ -35,14 +35,14 @@ def _read(message: Message, limit: int) -> RawMail:
     with imap.door(folder.account) as door:
         door.ensure_selected(folder.name, folder.uid_validity)
         try:
-            data, received = door.fetch_raw(message.uid, limit=limit)
+            data, received = door.fetch_raw(message.uid, limit=limit, size=message.size)
         except imap.MailServerError as error:
             if error.code != "missing":
                 raise
             # To a connection that selected the folder before the mail came, it does not exist until
             # the server may say so (RFC 9051 section 7.4.1).
             door.check()
-            data, received = door.fetch_raw(message.uid, limit=limit)
+            data, received = door.fetch_raw(message.uid, limit=limit, size=message.size)
     if received is not None:
         received = received.astimezone(UTC) if received.tzinfo else received.replace(tzinfo=UTC)
     return RawMail(data, received)

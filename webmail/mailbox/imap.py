@@ -496,18 +496,25 @@ class Door:
             knows_vanished=self.qresync,
         )
 
-    def fetch_raw(self, uid: int, *, limit: int = MAIL_LIMIT) -> tuple[bytes, datetime | None]:
-        """The mail byte for byte and its INTERNALDATE. MailServerError: missing, too_large."""
-        size = self._fetch([uid], ["UID", "RFC822.SIZE", "INTERNALDATE"])
-        if uid not in size:
-            raise MailServerError("missing")
-        if _int(size[uid].get(b"RFC822.SIZE")) > limit:
+    def fetch_raw(
+        self, uid: int, *, limit: int = MAIL_LIMIT, size: int = 0
+    ) -> tuple[bytes, datetime | None]:
+        """The mail byte for byte and its INTERNALDATE. MailServerError: missing, too_large.
+
+        ``size`` is what the server said earlier, which saves asking again.
+        """
+        if not size:
+            told = self._fetch([uid], ["UID", "RFC822.SIZE"])
+            if uid not in told:
+                raise MailServerError("missing")
+            size = _int(told[uid].get(b"RFC822.SIZE"))
+        if size > limit:
             raise MailServerError("too_large")
-        answer = self._fetch([uid], ["UID", "BODY.PEEK[]"])
-        raw = answer.get(uid, {}).get(b"BODY[]")
+        item = self._fetch([uid], ["UID", "INTERNALDATE", "BODY.PEEK[]"]).get(uid, {})
+        raw = item.get(b"BODY[]")
         if not isinstance(raw, bytes):
             raise MailServerError("missing")
-        return raw, size[uid].get(b"INTERNALDATE")
+        return raw, item.get(b"INTERNALDATE")
 
     def _fetch(self, uids: Sequence[int], items: list[str]) -> dict[int, dict[Any, Any]]:
         if not uids:

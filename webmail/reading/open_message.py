@@ -371,7 +371,9 @@ def earlier(user: User, message: Message, result: Mapping[str, Any]) -> tuple[Hi
             past = replace(past, signed=max(past.signed - 1, 0))
         else:
             past = replace(past, unsigned=max(past.unsigned - 1, 0))
-    return replace(past, colleague=bool(of_colleagues({message: sender}))), counted
+    if not verified:  # else nobody asks
+        past = replace(past, colleague=bool(of_colleagues({message: sender})))
+    return past, counted
 
 
 def _only(senders: list[Mailbox]) -> str:
