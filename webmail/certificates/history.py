@@ -53,11 +53,14 @@ def of_mail(
     user_id: uuid.UUID | str, address: str, *, message_id: str, signer: str
 ) -> tuple[History, bool]:
     """The history of ``address``, and whether this very mail is among those it counts."""
-    row = _row_of(user_id, address)
-    if row is None:
-        return History(), False
-    seen = SeenMail.objects.filter(correspondent=row.pk, digest=_digest(message_id, signer))
-    return _history(row), seen.exists()
+    counted = SeenMail.objects.filter(
+        correspondent__user_id=user_id,
+        correspondent__address=address_key(address),
+        digest=_digest(message_id, signer),
+    ).select_related("correspondent")
+    for seen in counted[:1]:
+        return _history(seen.correspondent), True
+    return of(user_id, address), False
 
 
 def _row_of(user_id: uuid.UUID | str, address: str) -> Correspondent | None:
