@@ -758,7 +758,6 @@ PAGES: Final[dict[str, Sample]] = {
     "settings": ("accounts/settings.html", settings_page),
     "sessions": ("accounts/sessions.html", sessions),
     "key-activity": ("accounts/key_activity.html", key_activity),
-    "health": ("accounts/health.html", lambda: anonymous(checks=CHECKS)),
     "welcome": (
         "onboarding/welcome.html",
         lambda: anonymous(

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, Final
 
@@ -531,29 +531,9 @@ def lock_state(holder: KeyHolderSession, *, touch: bool = False) -> LockState | 
     )
 
 
-# --------------------------------------------------------------------------- health
+# --------------------------------------------------------------------------- nodes
 
 
-@dataclass(frozen=True)
-class NodeHealth:
-    """What the health page shows of one node."""
-
-    name: str
-    seen_at: datetime
-    status: dict[str, Any] | None
-    """The supervisor's own answer: agents, services, hardening; None when it did not answer."""
-    code: str = ""
-
-
-def health() -> list[NodeHealth]:
-    """Ask every node how it is. Does not raise."""
-    found = []
-    for node in Node.objects.order_by("name"):
-        seen_at = node.seen_at.astimezone(UTC)
-        try:
-            status = _control(nodes.describe(node), "status", "", "")
-        except ProtocolError as error:
-            found.append(NodeHealth(node.name, seen_at, None, error.code.value))
-        else:
-            found.append(NodeHealth(node.name, seen_at, status))
-    return found
+def status_of(node: Node) -> dict[str, Any]:
+    """The supervisor's own words: agents, services, hardening. Raises ProtocolError."""
+    return _control(nodes.describe(node), "status", "", "")
