@@ -22,6 +22,7 @@ PACKAGES_OF_DEMO = {
 PACKAGES_OF_TESTS = PACKAGES_OF_DEMO | {
     "chromium": "chromium",
     "gpgsm": "gpgsm",
+    "gpg-agent": "gpg-agent",
     "cmsutil": "libnss3-tools",
     "javac": "default-jdk-headless",
     "/usr/share/java/bcpkix.jar": "libbcpkix-java",
