@@ -28,6 +28,7 @@ class NodeAdmin(NodeAdminBase):
 
     list_display = ["name", "state", "unlocked", "services", "unprotected", "seen_at"]
     list_display_links = None
+    fields = ["name", "seen_at"]
     actions = None
 
     def has_add_permission(self, request: HttpRequest) -> bool:
