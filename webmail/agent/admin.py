@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
-from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from crypto_agent.protocol import ProtocolError
 from webmail.agent import door
 from webmail.agent.models import Node
 from webmail.agent.sentences import explain
+from webmail.lib.look_only import LookOnly
 
 if TYPE_CHECKING:
     from django.contrib.admin import ModelAdmin
@@ -23,22 +23,13 @@ else:
 
 
 @admin.register(Node)
-class NodeAdmin(NodeAdminBase):
+class NodeAdmin(LookOnly, NodeAdminBase):
     """Nodes make their own rows; there is nothing to type."""
 
     list_display = ["name", "state", "unlocked", "services", "unprotected", "seen_at"]
     list_display_links = None
     fields = ["name", "seen_at"]
     actions = None
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
     @admin.display(description=_("state"))
     def state(self, node: Node) -> StrOrPromise:

@@ -24,6 +24,7 @@ from webmail.authority.models import (
     RevocationReason,
 )
 from webmail.authority.revoke import revoke
+from webmail.lib.look_only import LookOnly
 
 if TYPE_CHECKING:
     from django.contrib.admin import ModelAdmin
@@ -39,21 +40,8 @@ SAMPLE = 10
 """Certificates named on the page that asks whether to revoke; the rest is counted."""
 
 
-class _LookOnly:
-    """Rows come from the authority's agent; a hand-made one would only lie about it."""
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-
 @admin.register(AuthorityCertificate)
-class AuthorityCertificateAdmin(_LookOnly, AuthorityAdmin):
+class AuthorityCertificateAdmin(LookOnly, AuthorityAdmin):
     list_display = ["name", "kind", "subject", "not_after", "file"]
     exclude = ["der"]
 
@@ -65,7 +53,7 @@ class AuthorityCertificateAdmin(_LookOnly, AuthorityAdmin):
 
 
 @admin.register(Crl)
-class CrlAdmin(_LookOnly, CrlAdminBase):
+class CrlAdmin(LookOnly, CrlAdminBase):
     list_display = ["issuer", "number", "entries", "this_update", "next_update"]
     list_filter = ["issuer"]
     list_select_related = ["issuer"]
@@ -107,7 +95,7 @@ class RevocationForm(forms.Form):
 
 
 @admin.register(IssuedCertificate)
-class IssuedCertificateAdmin(_LookOnly, IssuedAdmin):
+class IssuedCertificateAdmin(LookOnly, IssuedAdmin):
     list_display = ["address", "purpose", "level", "state", "not_after", "issued_at", "serial"]
     list_filter = [ValidityFilter, "purpose", "level", "reason"]
     search_fields = ["address", "=serial", "=fingerprint"]

@@ -40,6 +40,11 @@ SHUT: Final = ("decrypt.locked", "decrypt.no_key", "decrypt.failed", "decrypt.un
 """Notices of a mail whose inside nobody has seen."""
 
 
+def is_shut(opened: dict[str, Any]) -> bool:
+    """Whether a layer of the mail stayed closed, in the result of ``open``."""
+    return any(str(each["code"]).startswith(SHUT) for each in opened.get("notices", []))
+
+
 def consider(
     user_id: uuid.UUID | str, opened: dict[str, Any], *, counted: bool = False
 ) -> Harvested:
@@ -54,7 +59,7 @@ def consider(
     verified = verdict["state"] == "verified" and verdict["signer"] is not None
     new = False
     # A mail that stayed closed, or whose signature is broken, says nothing of its sender's habit.
-    shut = any(str(each["code"]).startswith(SHUT) for each in opened.get("notices", []))
+    shut = is_shut(opened)
     if not counted and (verified or (verdict["state"] == "unsigned" and not shut)):
         new = history.count(
             user_id,

@@ -46,7 +46,8 @@ class History:
 
 def of(user_id: uuid.UUID | str, address: str) -> History:
     """The history of ``address``; all zero for one never seen."""
-    return _history(_row_of(user_id, address))
+    rows = Correspondent.objects.filter(user_id=user_id, address=address_key(address))
+    return _history(rows.first())
 
 
 def of_mail(
@@ -61,10 +62,6 @@ def of_mail(
     for seen in counted[:1]:
         return _history(seen.correspondent), True
     return of(user_id, address), False
-
-
-def _row_of(user_id: uuid.UUID | str, address: str) -> Correspondent | None:
-    return Correspondent.objects.filter(user_id=user_id, address=address_key(address)).first()
 
 
 def _history(row: Correspondent | None) -> History:

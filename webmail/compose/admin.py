@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.contrib import admin
-from django.http import HttpRequest
 
 from webmail.compose.models import Outgoing
+from webmail.lib.look_only import LookOnly
 
 if TYPE_CHECKING:
     OutgoingBase = admin.ModelAdmin[Outgoing]
@@ -16,7 +16,7 @@ else:  # Django's classes take no parameters at run time
 
 
 @admin.register(Outgoing)
-class OutgoingAdmin(OutgoingBase):
+class OutgoingAdmin(LookOnly, OutgoingBase):
     list_display = ["id", "user", "state", "held", "problem", "attempt", "crashes", "queued_at"]
     list_filter = ["state", "held"]
     search_fields = ["id", "user__username"]
@@ -38,12 +38,3 @@ class OutgoingAdmin(OutgoingBase):
         "encrypted",
         "timestamped",
     ]
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False

@@ -13,7 +13,7 @@ from typing import Any, Final
 from django.utils import timezone
 
 from crypto_agent import protocol
-from webmail.certificates.harvest import SHUT
+from webmail.certificates.harvest import is_shut
 from webmail.mailbox.models import ADDRESS_LENGTH, SUBJECT_LENGTH, Kind, Message
 from webmail.message import addresses, preview
 from webmail.message.headers import clean
@@ -46,7 +46,7 @@ class Summary:
         """From the result of the agent's ``open``."""
         verdict = opened["verdict"]
         signer = verdict.get("signer") or {}
-        shut = any(str(each["code"]).startswith(SHUT) for each in opened.get("notices", []))
+        shut = is_shut(opened)
         return cls(
             subject=clean(str(opened["headers"].get("subject") or ""))[:SUBJECT_LENGTH],
             snippet=_snippet(opened.get("bodies", [])),
